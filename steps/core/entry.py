@@ -1,0 +1,32 @@
+"""How a stage starts and how it fails: one line for what the user can mend, a traceback for our bugs."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+OFFLINE = {
+    "DO_NOT_TRACK": "1",
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "GX_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class StepError(Exception):
+    """What the user can mend: expected, found, what to do, in one line."""
+
+
+def run(main: Callable[..., None]) -> None:
+    """Make `main` the command of its module: its typed arguments are the command line."""
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except StepError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None

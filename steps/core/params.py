@@ -1,0 +1,211 @@
+"""params.yaml as typed, frozen sections; what they refuse is said in one line."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from steps.core.entry import StepError
+
+PARAMS = Path("params.yaml")
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+S = TypeVar("S", bound=BaseModel)
+V = TypeVar("V")
+
+
+class Section(BaseModel):
+    """A part of params.yaml: nothing unknown, nothing missing, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    kind: Literal["path", "s3", "hub", "pypi"]
+    path: str
+    include: list[str] = Field(min_length=1)
+    strip: int = Field(ge=0)
+
+
+class Expectation(BaseModel):
+    """One line of a suite: the name of a Great Expectations check, and its arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    check: str = Field(pattern="^expect_")
+    critical: bool
+
+
+class Corpus(Section):
+    source: str
+    reader: str
+    min_words: int = Field(ge=0)
+    max_words: Count
+    min_letters: Share
+    near_duplicates: Share
+    mask_pii: bool
+    expect: list[Expectation]
+
+
+class SplitParams(Section):
+    """Numbers of examples."""
+
+    train: Count
+    validation: Count
+    test: Count
+    seed: int
+
+
+class Task(Section):
+    type: str
+    source: str
+    reader: str
+    min_words: int = Field(ge=0)
+    max_words: Count
+    max_tokens: int = Field(ge=8)
+    metric: str
+    slices: list[str]
+    split: SplitParams
+    expect: list[Expectation]
+
+
+class Decontaminate(Section):
+    ngram: int = Field(ge=3, le=50)
+    containment: float = Field(gt=0, le=1)
+
+
+class Pack(Section):
+    block_tokens: int = Field(ge=8)
+    held_out: float = Field(gt=0, lt=1)
+    held_out_tokens: Count
+    seed: int
+
+
+class Adaptation(Section):
+    """`tokens` and `warmup_tokens` are seen by the model, padding not counted."""
+
+    start: str
+    corpus: str
+    objective: Literal["mlm"]
+    mask_rate: float = Field(gt=0, lt=1)
+    warmup_tokens: int = Field(ge=0)
+    warmup_learning_rate: float = Field(gt=0)
+    tokens: Count
+    batch_tokens: Count
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["linear", "cosine", "constant"]
+    dropout: float = Field(ge=0, lt=1)
+    checkpoint_steps: Count
+    seed: int
+
+
+class Recipe(BaseModel):
+    """What all recipes have; a strategy's own knobs are checked by its own `Settings`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    strategy: str
+    start: str
+
+
+class Evaluation(Section):
+    batch_size: Count
+    bins: int = Field(ge=2)
+
+
+class Judge(Section):
+    resamples: int = Field(ge=100)
+    confidence: float = Field(gt=0.5, lt=1)
+    min_slice: Count
+    seed: int
+
+
+class GateParams(Section):
+    baseline: str
+    min_metric: float
+    slice_margin: float = Field(ge=0)
+
+
+class Params(Section):
+    sources: dict[str, Source]
+    corpora: dict[str, Corpus]
+    tasks: dict[str, Task]
+    decontaminate: Decontaminate
+    pack: Pack
+    adaptations: dict[str, Adaptation]
+    recipes: dict[str, Recipe]
+    seeds: list[int] = Field(min_length=1)
+    evaluation: Evaluation
+    judge: Judge
+    gate: GateParams
+
+
+@cache
+def load(path: Path = PARAMS) -> Params:
+    """Read and check params.yaml, whole; StepError names the key, what it has and what it takes."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StepError(f"no {path} here; run this from the project's own folder") from None
+    except yaml.YAMLError as error:
+        raise StepError(f"{path} is not YAML: {error}") from None
+    params = check(Params, raw, str(path))
+    _check_names(params, path)
+    return params
+
+
+def check(section: type[S], raw: Any, where: str) -> S:
+    """Validate one section; all that is wrong is told in one line."""
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        said = [_say(section, item) for item in error.errors()]
+        raise StepError(f"{where}: {'; '.join(said)}") from None
+
+
+def choose(name: str, among: Mapping[str, V], what: str) -> V:
+    """Look a name up in a dict; StepError lists what there is."""
+    if name not in among:
+        raise StepError(
+            f"no {what} {name!r}{_near(name, among)}; there is: {', '.join(sorted(among))}"
+        )
+    return among[name]
+
+
+def _say(section: type[BaseModel], error: Any) -> str:
+    *above, key = error["loc"]
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _fields(section, above)
+        return f"{where} is not a key{_near(str(key), known)}; expected one of: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{where} is missing; add it"
+    return f"{where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _fields(section: type[BaseModel], above: list[Any]) -> list[str]:
+    """Walk the types down to the section that an error is in, and list its keys."""
+    found: Any = section
+    for part in above:
+        fields = getattr(found, "model_fields", {})
+        found = fields[part].annotation if part in fields else found
+        while get_args(found):  # dict[str, Task] and list[Task] -> Task
+            found = get_args(found)[-1]
+    return list(getattr(found, "model_fields", {}))
+
+
+def _check_names(params: Params, path: Path) -> None:
+    """Names that point at other sections must be there; StepError says which are."""
+    for kind, entries in (("corpora", params.corpora), ("tasks", params.tasks)):
+        for name, entry in entries.items():
+            choose(entry.source, params.sources, f"source (in {path}, {kind}.{name})")
+    for name, adaptation in params.adaptations.items():
+        choose(adaptation.corpus, params.corpora, f"corpus (in {path}, adaptations.{name})")
+    choose(params.gate.baseline, params.recipes, f"recipe (in {path}, gate.baseline)")
+
+
+def _near(name: str, among: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(among), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
