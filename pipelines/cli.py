@@ -1,0 +1,157 @@
+"""`outplant`: what a person or a schedule asks for. Heavy imports wait for their command."""
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from steps.core.entry import OFFLINE, StepError
+
+if TYPE_CHECKING:
+    from pipelines.promotion import Outcome
+
+SETTINGS = OFFLINE | {
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 are too few on a slow machine
+}
+EXITS = {"refuse": 3, "inconclusive": 4}
+
+
+class Commands(TyperGroup):
+    """Commands of which each StepError is one line on stderr, and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        try:
+            return super().invoke(ctx)
+        except StepError as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Adapt a language model to your field, see whether that paid, promote the winner.",
+)
+Task = Annotated[str, typer.Argument(help="A task of params.yaml, such as entities.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show tasks x recipes: metric and interval, winner, champion, verdict."""
+    from pipelines import status as table
+
+    rows = table.read()
+    if as_json:
+        _print_json(table.as_json(rows))
+    else:
+        table.show(rows, sys.stdout)
+
+
+@app.command()
+def train() -> None:
+    """Run what is stale in dvc.yaml as a Prefect flow, stage by stage.
+
+    PREFECT_API_URL names the server that shows the run; without it a temporary one is started.
+    """
+    from pipelines import stages
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running stage is ended too
+    started = time.monotonic()
+    graph = stages.read()
+    todo = graph.affected()
+    if graph.unchanged():
+        typer.echo(f"nothing is stale in {len(graph.stages)} stages")
+        for stage in todo:
+            stages.run(stage.name)
+    else:
+        _train_as_flow()
+    typer.echo(f"done in {time.monotonic() - started:.0f} s; see `outplant status`")
+
+
+def _train_as_flow() -> None:
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    typer.echo("starting Prefect", err=True)
+    from pipelines import training
+
+    training.show_lines()
+    training.train()
+
+
+@app.command()
+def promote(
+    task: Task,
+    version: Annotated[int | None, typer.Option(help="Else the challenger.")] = None,
+    force: Annotated[bool, typer.Option(help="Whatever the gate says; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a challenger the champion, if the gate lets it.
+
+    Exit status: 0 promoted or champion already, 3 refused, 4 inconclusive.
+    """
+    from pipelines import promotion
+
+    _tell(promotion.promote(task, version, force, reason), as_json)
+
+
+@app.command()
+def rollback(
+    task: Task,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
+    to: Annotated[int | None, typer.Option(help="A version, else the champion before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier champion the champion again."""
+    from pipelines import promotion
+
+    _tell(promotion.rollback(task, reason, to), as_json)
+
+
+@app.command()
+def history(task: Task, as_json: AsJson = False) -> None:
+    """Show what was promoted and rolled back, when and why."""
+    from pipelines import promotion
+
+    events = promotion.history(task)
+    if as_json:
+        _print_json(events)
+        return
+    if not events:
+        typer.echo(f"no champion of {task} yet; `outplant promote {task}` makes one", err=True)
+    for event in events:
+        typer.echo("  ".join(f"{key}={value}" for key, value in event.items()))
+
+
+@app.command()
+def predict(task: Task) -> None:
+    """Read JSON lines with a `text` from stdin; write them with the champion's predictions."""
+    from pipelines import prediction
+
+    for line in prediction.predict(task, sys.stdin):
+        print(line, flush=True)
+
+
+def _tell(outcome: "Outcome", as_json: bool) -> None:
+    """Print what a promotion or a rollback came to; exit by its verdict where nothing moved."""
+    if as_json:
+        _print_json(asdict(outcome))
+    else:
+        typer.echo(outcome.message)
+    raise typer.Exit(0 if outcome.moved else EXITS.get(outcome.verdict.verdict, 0))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))

@@ -1,0 +1,61 @@
+"""`outplant predict`: lines of JSON in, the same lines with the champion's predictions out."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from steps.core.entry import StepError
+from steps.core.params import choose, load
+
+BATCH = 32  # texts that a model sees at once
+
+
+def predict(task: str, lines: Iterable[str]) -> Iterator[str]:
+    """Add a prediction to each line, in batches as they come; StepError names a bad line."""
+    from pipelines import registry
+    from steps.transfer.checkpoints import load_predictor
+
+    choose(task, load().tasks, "task")
+    predictor = load_predictor(registry.champion_bundle(task))
+    for batch in batches(lines):
+        for (number, item), said in zip(
+            batch, predictor.predict([item["text"] for _, item in batch]), strict=True
+        ):
+            yield json.dumps(merge(number, item, said), ensure_ascii=False)
+
+
+def batches(lines: Iterable[str]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """Parse the lines and give them 32 at once, numbered; those before a bad line come first."""
+    batch: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            batch.append((number, parse(number, line)))
+        except StepError:
+            yield batch
+            raise
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def parse(number: int, line: str) -> dict[str, Any]:
+    """Read one line; StepError where it is not an object with a text."""
+    try:
+        item = json.loads(line)
+    except json.JSONDecodeError:
+        item = None
+    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+        shown = line.strip()[:60]
+        raise StepError(f'line {number} is {shown!r}; expected an object such as {{"text": "..."}}')
+    return item
+
+
+def merge(number: int, item: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Put a prediction beside a line's own fields; StepError rather than overwrite one."""
+    if taken := sorted(item.keys() & said.keys()):
+        raise StepError(
+            f"line {number} has a field {taken[0]!r}, where the prediction goes; rename that field"
+        )
+    return item | said

@@ -1,0 +1,139 @@
+"""Promotion and rollback: decide, record, and only then move the champion's alias.
+
+Serialised by the task's lock; what a crash leaves between record and alias is repaired by the next
+command, for the alias follows the record. Prefect is not needed for any of it.
+"""
+
+from dataclasses import dataclass
+
+from pipelines import facts, gate, record, registry
+from pipelines.gate import Clause, Verdict
+from pipelines.versions import Version
+from steps.core.entry import StepError
+from steps.core.params import Params, choose, load
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command: whether the champion moved, why, and the version asked for."""
+
+    moved: bool
+    verdict: Verdict
+    message: str
+    version: int
+
+
+def promote(task: str, version: int | None, force: bool, reason: str) -> Outcome:
+    """Make a version (by default the challenger) champion, if the gate or `force` lets it."""
+    params = load()
+    choose(task, params.tasks, "task")
+    if force and not reason.strip():
+        raise StepError("a forced promotion needs a reason; say --reason TEXT")
+    with record.serialised(task):
+        registry.settle(task)
+        challenger, champion = registry.version(task, version), registry.champion(task)
+        if champion and champion.lineage == challenger.lineage:
+            return _already(challenger)
+        verdict = _judge(params, challenger, champion)
+        if verdict.verdict != "promote" and not force:
+            return Outcome(False, verdict, _kept(challenger, verdict), challenger.number)
+        entry = {"reason": reason, "forced": force and verdict.verdict != "promote"}
+        _move("promote", champion, challenger, entry | verdict.as_dict())
+    return Outcome(True, verdict, _moved(challenger, champion), challenger.number)
+
+
+def rollback(task: str, reason: str, to: int | None) -> Outcome:
+    """Make the champion before the present one champion again, or an earlier one by its number."""
+    choose(task, load().tasks, "task")
+    if not reason.strip():
+        raise StepError("a rollback needs a reason; say --reason TEXT")
+    with record.serialised(task):
+        registry.settle(task)
+        champion = registry.champion(task)
+        if champion is None:
+            raise StepError(f"{task} has no champion to roll back; run `outplant promote {task}`")
+        if champion.number == to:
+            return _already(champion)
+        earlier = _earlier(task, champion, to)
+        verdict = Verdict(
+            "promote", (Clause("rollback", "an earlier champion", "it is one", True),)
+        )
+        _move("rollback", champion, earlier, {"reason": reason} | verdict.as_dict())
+    return Outcome(True, verdict, _moved(earlier, champion), earlier.number)
+
+
+def history(task: str) -> list[record.Entry]:
+    """Return every move of the task's champion, oldest first."""
+    choose(task, load().tasks, "task")
+    return record.read(task)
+
+
+def verify(task: str) -> None:
+    """Check the record's chain; StepError names the line where it is broken."""
+    choose(task, load().tasks, "task")
+    record.verify(task)
+
+
+def _judge(params: Params, challenger: Version, champion: Version | None) -> Verdict:
+    known = facts.gather(params, _side(challenger), _side(champion) if champion else None)
+    return gate.decide(params.gate, known)
+
+
+def _side(found: Version) -> facts.Side:
+    return facts.Side(found, *registry.files(found))
+
+
+def _earlier(task: str, champion: Version, to: int | None) -> Version:
+    """Find where to roll back to; StepError where no champion was before."""
+    stack = record.champions(record.read(task))[:-1]
+    if to is None:
+        if not stack:
+            raise StepError(
+                f"{task} had no champion before version {champion.number}; "
+                f"promote another with `outplant promote {task} --version N`"
+            )
+        found = registry.with_lineage(task, stack[-1]["lineage"])
+        if found is None:
+            raise StepError(
+                f"the champion before (version {stack[-1]['version']}, commit "
+                f"{stack[-1]['commit'][:12] or 'unknown'}) is not in the registry; go back to that "
+                "commit and run `dvc repro`"
+            )
+        return found
+    found = registry.version(task, to)
+    was = {entry["to"]["lineage"] for entry in record.read(task)}
+    if found.lineage not in was:
+        raise StepError(
+            f"version {to} of {task} never was champion; `outplant promote {task} --version {to}`"
+        )
+    return found
+
+
+def _move(action: str, old: Version | None, new: Version, entry: record.Entry) -> None:
+    """Record the move, then make it."""
+    ends = {"from": old and old.reference(), "to": new.reference()}
+    record.append(new.task, {"action": action} | ends | entry)
+    registry.crown(new)
+
+
+def _already(found: Version) -> Outcome:
+    text = f"version {found.number} is the champion already"
+    verdict = Verdict("promote", (Clause("champion", "another version", text, True),))
+    return Outcome(False, verdict, f"{found.task}: {text}; nothing changed", found.number)
+
+
+def _moved(new: Version, old: Version | None) -> str:
+    was = f"it was version {old.number} ({old.recipe})" if old else "it is the first"
+    return f"{new.task}: version {new.number} ({new.recipe}) is champion now; {was}"
+
+
+def _kept(challenger: Version, verdict: Verdict) -> str:
+    open_clauses = [clause for clause in verdict.clauses if not clause.passed]
+    why = "; ".join(
+        f"{clause.name}: expected {clause.expected}, found {clause.found}"
+        for clause in open_clauses
+    )
+    return (
+        f"{challenger.task}: version {challenger.number} ({challenger.recipe}) is not promoted,"
+        f" {verdict.verdict}: {why}"
+    )

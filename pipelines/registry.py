@@ -1,0 +1,250 @@
+"""MLflow, and nothing else here imports it: a run a candidate, a version a winner, two aliases.
+
+Every write is idempotent by content: a candidate's run and a winner's version carry the lineage key
+of what made them, so that registering twice adds nothing and an emptied registry is filled again.
+`mlflow.pyfunc.load_model("models:/TASK@champion")` runs `pipelines/champion.py` on the bundle, with
+no pickle, in any folder of an environment that has this package.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines import connection, lineage, record, versions
+from pipelines.candidates import PREDICTIONS, Candidate, candidates, evidence, requirements, tags
+from pipelines.versions import CHALLENGER, CHAMPION, KEY, Client, Version
+from steps.core.entry import StepError
+from steps.core.files import read_json, whole
+
+CODE = Path(__file__).with_name("champion.py")
+DOWNLOADS = Path(".outplant/versions")
+EXAMPLE = ["An example text.", "And another one."]
+
+
+class Predicts(Protocol):
+    """What a bundle is loaded as."""
+
+    def predict(self, texts: list[str]) -> list[dict[str, Any]]: ...
+
+
+def register(task: str, bundle: Path, report: Path) -> dict[str, Any]:
+    """Log the candidates and the winner's bundle, where they are not there yet.
+
+    Returns the version with `added` (whether it is new), `runs` (how many are) and `note`.
+    StepError where files are not those of dvc.lock; connection.Down where nothing answers.
+    """
+    entries = lineage.read_lock()
+    lineage.verify(entries, bundle)
+    lineage.verify(entries, report)
+    key = lineage.key(lineage.upstream(entries, bundle))
+    with record.serialised(task), _client() as client:
+        found, runs = versions.search(client, task, key), 0
+        if added := found is None:
+            known = candidates(entries, task, read_json(report / "comparison.json"))
+            runs = sum(_log(client, candidate) for candidate in known)
+            found = _add(client, entries, bundle, report, key)
+        versions.point(client, found, CHALLENGER)
+        note = versions.settle(client, task)
+    return asdict(found) | {"added": added, "runs": runs, "note": note}
+
+
+def settle(task: str) -> str:
+    """Let the champion's alias follow the record; call it under the task's lock.
+
+    Repairs a crash between record and alias, and a registry that was emptied and filled again.
+    Returns what was wrong, in one line, or nothing.
+    """
+    with _client() as client:
+        return versions.settle(client, task)
+
+
+def version(task: str, number: int | None) -> Version:
+    """Return a version, by default the challenger; StepError where there is none."""
+    with _client() as client:
+        numbers = versions.numbers(client, task)
+        if not numbers:
+            raise StepError(f"no version of {task} is registered; run `dvc repro register@{task}`")
+        if number is None:
+            return versions.aliased(client, task, CHALLENGER) or versions.get(
+                client, task, numbers[-1]
+            )
+        if number not in numbers:
+            there = ", ".join(map(str, numbers))
+            raise StepError(f"no version {number} of {task}; there is: {there}")
+        return versions.get(client, task, number)
+
+
+def with_lineage(task: str, key: str) -> Version | None:
+    """Return the version that was made from that lineage."""
+    with _client() as client:
+        return versions.search(client, task, key)
+
+
+def champion(task: str) -> Version | None:
+    """Return the champion, if there is one."""
+    with _client() as client:
+        return versions.aliased(client, task, CHAMPION)
+
+
+def crown(found: Version) -> None:
+    """Move the champion's alias; the record has been written before."""
+    with _client() as client:
+        versions.point(client, found, CHAMPION)
+
+
+def status(task: str) -> dict[str, Any]:
+    """Return champion and challenger (version numbers or None), each with recipe and metric."""
+    said: dict[str, Any] = {"task": task, "note": ""}
+    empty = connection.unused()
+    with record.serialised(task):
+        if not empty and record.read(task):
+            said["note"] = settle(task)
+        for alias in (CHAMPION, CHALLENGER):
+            found = None if empty else _find(task, alias)
+            said[alias] = found and found.number
+            for name in ("recipe", "metric", "score", "lineage"):
+                said[f"{alias}_{name}"] = found and getattr(found, name)
+    return said
+
+
+def champion_bundle(task: str) -> Path:
+    """Return a local folder with the champion's bundle; StepError where there is no champion."""
+    found = champion(task)
+    if found is None:
+        raise StepError(f"{task} has no champion; run `outplant promote {task}`")
+    return files(found)[0]
+
+
+def files(found: Version) -> tuple[Path, Path]:
+    """Return local folders of a version's bundle and evidence; fetched once from a remote store."""
+    with _client() as client:
+        import mlflow
+
+        uri = client.get_model_version_download_uri(found.task, str(found.number))
+        path = Path(uri.removeprefix("file://"))
+        if not path.is_absolute():
+            path = DOWNLOADS / found.task / found.lineage
+            if not path.exists():
+                with whole(path) as made:
+                    mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(made))
+    inside = path / "artifacts"
+    return inside / found.task, inside / _evidence_name(found.task)
+
+
+def serve(load: Callable[[Path], Predicts]) -> None:
+    """Make the loaded bundle what MLflow's pyfunc predicts with; `champion.py` calls it."""
+    import mlflow
+
+    class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+        """Texts, or a frame with one column of texts -> a dict each."""
+
+        def load_context(self, context: Any) -> None:
+            self.predictor = load(Path(context.artifacts["bundle"]))
+
+        def predict(self, context: Any, model_input: list[str]) -> list[dict[str, Any]]:
+            return self.predictor.predict(list(model_input))
+
+    mlflow.models.set_model(Served())
+
+
+@contextmanager
+def _client() -> Iterator[Client]:
+    """Give a client, after a quick look whether anything answers; Down where it stops to."""
+    connection.quiet()
+    uri = connection.address()
+    connection.probe(uri)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        mlflow.set_tracking_uri(uri)
+        yield mlflow.MlflowClient(uri)
+    except (MlflowException, RequestException, OperationalError) as error:
+        if connection.lost(error):
+            raise connection.down(uri, error) from error
+        raise
+
+
+def _find(task: str, alias: str) -> Version | None:
+    with _client() as client:
+        return versions.aliased(client, task, alias)
+
+
+def _log(client: Client, candidate: Candidate) -> bool:
+    """Log a candidate as a run, unless one with its lineage is there, whole."""
+    from mlflow.entities import Metric, Param
+
+    experiment = _experiment(client, candidate.task)
+    whole = f"tags.`{KEY}` = '{candidate.key}' and attributes.status = 'FINISHED'"
+    if client.search_runs([experiment], whole, max_results=1):
+        return False
+    commit = lineage.commit()
+    said = {"task": candidate.task, "recipe": candidate.recipe, "lineage": candidate.key}
+    said |= {"commit": commit.hash, "dirty": ", ".join(commit.dirty)[:500]}
+    run = client.create_run(
+        experiment,
+        run_name=candidate.recipe,
+        tags={f"outplant.{name}": value for name, value in said.items()},
+    )
+    now = run.info.start_time
+    scores = [Metric(name, value, now, 0) for name, value in candidate.metrics.items()]
+    knobs = [Param(name, value) for name, value in candidate.params.items()]
+    client.log_batch(run.info.run_id, metrics=scores, params=knobs)
+    client.set_terminated(run.info.run_id)
+    return True
+
+
+def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, key: str) -> Version:
+    """Log the bundle in its candidate's run, having loaded it and predicted once; register it."""
+    import mlflow
+
+    about = read_json(bundle / "bundle.json")
+    task = about["task"]
+    run_key = lineage.key(lineage.upstream(entries, PREDICTIONS / task / about["recipe"]))
+    with tempfile.TemporaryDirectory() as folder:
+        proof = Path(folder) / _evidence_name(task)
+        evidence(entries, task, report, proof)
+        known = tags(task, key, bundle, proof)
+        run = client.search_runs([_experiment(client, task)], f"tags.`{KEY}` = '{run_key}'")[0]
+        with mlflow.start_run(run_id=run.info.run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="bundle",
+                python_model=str(CODE),
+                artifacts={"bundle": str(bundle), "evidence": str(proof)},
+                pip_requirements=requirements(),
+                input_example=EXAMPLE,
+            )
+    if not client.search_registered_models(f"name = '{task}'"):
+        client.create_registered_model(task)
+    made = client.create_model_version(
+        task, logged.model_uri, run.info.run_id, tags=known, description=_describe(about)
+    )
+    return versions.read(made)
+
+
+def _describe(about: dict[str, Any]) -> str:
+    test = about["test"]
+    return (
+        f"{about['recipe']}, seed {about['seed']}: {about['metric']} {test['mean']:.3f}"
+        f" [{test['low']:.3f}, {test['high']:.3f}] on test; the card is in the bundle's README.md"
+    )
+
+
+def _experiment(client: Client, task: str) -> str:
+    found = client.get_experiment_by_name(task)
+    if found is None:
+        server = connection.is_server(connection.address())
+        where = None if server else Path("mlartifacts").absolute().as_uri()
+        return str(client.create_experiment(task, artifact_location=where))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _evidence_name(task: str) -> str:
+    return f"{task}.evidence"

@@ -1,0 +1,107 @@
+"""Versions and the two aliases, looked up through the client that `registry` gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines import record
+from steps.core.entry import StepError
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+KEY = "outplant.lineage"
+Client = Any  # mlflow.MlflowClient
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered winner; `score` is the test metric of the comparison that it won."""
+
+    task: str
+    number: int
+    lineage: str
+    recipe: str
+    metric: str
+    score: float
+    seed: int
+    commit: str
+
+    def reference(self) -> dict[str, Any]:
+        """What the record of promotions says of a version."""
+        return {"version": self.number, "lineage": self.lineage, "commit": self.commit}
+
+
+def search(client: Client, task: str, key: str) -> Version | None:
+    """Return the version that was made from that lineage."""
+    found = client.search_model_versions(f"name = '{task}' and tags.`{KEY}` = '{key}'")
+    return read(max(found, key=lambda item: int(item.version))) if found else None
+
+
+def aliases(client: Client, task: str) -> dict[str, int]:
+    """Return alias -> version number."""
+    found = client.search_registered_models(f"name = '{task}'")
+    return {name: int(number) for name, number in found[0].aliases.items()} if found else {}
+
+
+def aliased(client: Client, task: str, alias: str) -> Version | None:
+    """Return the version that an alias points at."""
+    number = aliases(client, task).get(alias)
+    return None if number is None else get(client, task, number)
+
+
+def numbers(client: Client, task: str) -> list[int]:
+    """Numbers of the versions that this project registered, ascending."""
+    found, page = [], None
+    while page != "":
+        part = client.search_model_versions(f"name = '{task}'", page_token=page)
+        found += [int(item.version) for item in part if KEY in item.tags]
+        page = part.token or ""
+    return sorted(found)
+
+
+def get(client: Client, task: str, number: int) -> Version:
+    """Return a version that is known to be there."""
+    return read(client.get_model_version(task, str(number)))
+
+
+def read(item: Any) -> Version:
+    """Read a version of MLflow from its tags; StepError where `register` has not made it."""
+    if KEY not in item.tags:
+        raise StepError(
+            f"version {item.version} of {item.name} was not made by `register`; "
+            "take the alias off it, or promote another version"
+        )
+    said = {name.removeprefix("outplant."): value for name, value in item.tags.items()}
+    return Version(
+        item.name,
+        int(item.version),
+        said["lineage"],
+        said["recipe"],
+        said["metric"],
+        float(said["score"]),
+        int(said["seed"]),
+        said["commit"],
+    )
+
+
+def point(client: Client, found: Version, alias: str) -> None:
+    """Let an alias point at a version; nothing is written where it does already."""
+    if aliases(client, found.task).get(alias) != found.number:
+        client.set_registered_model_alias(found.task, alias, str(found.number))
+
+
+def settle(client: Client, task: str) -> str:
+    """Let the champion's alias follow the record; return what was wrong, in one line."""
+    entries = record.read(task)
+    if not entries:
+        return ""
+    to = entries[-1]["to"]
+    found, now = search(client, task, to["lineage"]), aliases(client, task).get(CHAMPION)
+    if found is None:
+        made = f"commit {to['commit'][:12]}" if to["commit"] else "the files it was made from"
+        return (
+            f"{task}: the champion on record (lineage {to['lineage'][:12]}) is not in the registry;"
+            f" go back to {made} and run `dvc repro`, or promote another version"
+        )
+    if now == found.number:
+        return ""
+    point(client, found, CHAMPION)
+    return f"{task}: the champion is version {found.number} again, as the record says (was {now})"

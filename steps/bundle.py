@@ -1,0 +1,208 @@
+"""Stage `bundle`: a task's winner -> what the registry receives: weights, card, lineage, no code.
+
+python -m steps.bundle TASK REPORT SPLITS STARTS CANDIDATES OUT
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steps.core.entry import StepError, run
+from steps.core.files import digest, read_json, whole, write_json, write_text
+from steps.core.params import choose, load
+from steps.transfer.checkpoints import save_bundle_model
+
+ALLOWED = {".json", ".md", ".model", ".safetensors", ".skops", ".txt"}
+PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+ZIP = b"PK\x03\x04"
+PIPELINES = {"tokens": "token-classification", "classification": "text-classification"}
+
+
+def bundle(
+    comparison: dict[str, Any], split: dict[str, Any], start: Path, candidate: Path, out: Path
+) -> dict[str, Any]:
+    """Put the winner's best validation seed into `out`; return what bundle.json says."""
+    winner, seed = comparison["winner"], comparison["seed"]
+    save_bundle_model(start, candidate, seed, out)
+    scores = comparison["candidates"][winner]
+    about = {
+        "task": comparison["task"],
+        "type": comparison["type"],
+        "recipe": winner,
+        "strategy": scores["strategy"],
+        "start": scores["start"],
+        "seed": seed,
+        "labels": split["labels"],
+        "max_tokens": read_json(candidate / "candidate.json")["max_tokens"],
+        "metric": comparison["metric"],
+        "test": scores["test"],
+    }
+    write_json(out / "bundle.json", about)
+    write_text(out / "README.md", card(about, comparison, split))
+    return about
+
+
+def lineage(about: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
+    """Name what determined the bundle by content: the same inputs make the same bundle."""
+    made_from = {name: digest(path) for name, path in sorted(inputs.items())}
+    return {key: about[key] for key in ("task", "recipe", "seed", "start")} | {"sha256": made_from}
+
+
+def refuse_code(folder: Path) -> None:
+    """StepError where a file could run code when it is loaded: a pickle, under any name."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        why = _danger(path)
+        if why:
+            raise StepError(
+                f"{path.name} {why}, and a bundle holds no code: save weights as safetensors, "
+                f"scikit-learn models as skops (files may be {', '.join(sorted(ALLOWED))})"
+            )
+
+
+def card(about: dict[str, Any], comparison: dict[str, Any], split: dict[str, Any]) -> str:
+    """Write the model card, as the Hugging Face hub reads it."""
+    front = yaml.safe_dump(_front(about), sort_keys=True, allow_unicode=True)
+    parts = [
+        f"---\n{front}---",
+        f"# {about['task']}: {about['recipe']}",
+        _use(about),
+        _training(about, split["counts"]),
+        _results(about, comparison),
+        _slices(comparison["candidates"][about["recipe"]]["slices"]),
+        _limits(about),
+        _loading(about),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _front(about: dict[str, Any]) -> dict[str, Any]:
+    kind = {"type": PIPELINES.get(about["type"], about["type"])}
+    metric = {"type": about["metric"], "value": about["test"]["mean"]}
+    result = {"task": kind, "dataset": {"name": about["task"], "type": about["task"]}}
+    return {
+        "library_name": "outplant",
+        "pipeline_tag": kind["type"],
+        "tags": ["outplant", about["strategy"]],
+        "metrics": [about["metric"]],
+        "model-index": [{"name": about["task"], "results": [result | {"metrics": [metric]}]}],
+    }
+
+
+def _use(about: dict[str, Any]) -> str:
+    labels = ", ".join(f"`{label}`" for label in about["labels"])
+    what = "marks spans of a text as" if about["type"] == "tokens" else "files a text under one of"
+    return (
+        "## Intended use\n\n"
+        f"It {what}: {labels}. Texts are cut after {about['max_tokens']} tokens. "
+        "It is meant for texts like those it was tested on, and for no decision on people."
+    )
+
+
+def _training(about: dict[str, Any], counts: dict[str, int]) -> str:
+    return (
+        "## Training\n\n"
+        f"Recipe `{about['recipe']}` (strategy `{about['strategy']}`, start `{about['start']}`), "
+        f"seed {about['seed']}: the best seed on validation of the recipe that won there.\n"
+        f"Trained on {counts['train']} labelled examples; {counts['validation']} chose it, "
+        f"{counts['test']} tested it. `lineage.json` has the sha256 of all it was made from."
+    )
+
+
+def _results(about: dict[str, Any], comparison: dict[str, Any]) -> str:
+    """Every candidate with its interval; the winner is marked, the baseline is the mark to beat."""
+    percent = f"{comparison.get('confidence', 0.95):.0%}"
+    lines = [f"| recipe | test {about['metric']} | {percent} interval | sd over seeds |"]
+    lines.append("|---|---|---|---|")
+    for name, scores in sorted(comparison["candidates"].items()):
+        marks = {comparison["winner"]: "winner", comparison["baseline"]: "baseline"}
+        shown = f"{name} ({marks[name]})" if name in marks else name
+        test = scores["test"]
+        bounds = f"[{test['low']:.3f}, {test['high']:.3f}]"
+        lines.append(f"| {shown} | {test['mean']:.3f} | {bounds} | {test['sd']:.3f} |")
+    return "## Results\n\n" + "\n".join(lines) + "\n\n" + _against(comparison)
+
+
+def _against(comparison: dict[str, Any]) -> str:
+    if comparison["winner"] == comparison["baseline"]:
+        return "The winner is the baseline itself: no other recipe was better on validation."
+    found = comparison["verdict"]
+    return (
+        f"Against the baseline: {found['difference']:+.3f} "
+        f"[{found['low']:+.3f}, {found['high']:+.3f}], {found['verdict']}."
+    )
+
+
+def _slices(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    rows = [
+        f"| {kind} | {name} | {score['items']} | {score['score']:.3f} |"
+        for kind, inside in sorted(found.items())
+        for name, score in sorted(inside.items())
+    ]
+    head = "## Slices of the test set\n\n| slice | value | items | score |\n|---|---|---|---|\n"
+    return head + "\n".join(rows) if rows else ""
+
+
+def _limits(about: dict[str, Any]) -> str:
+    return (
+        "## Limits\n\n"
+        "- The interval holds for texts drawn like the test set; another source may score lower"
+        " (see the slices).\n"
+        "- The results are means over seeds; this bundle is one of them.\n"
+        f"- It knows the {len(about['labels'])} labels above and no others."
+    )
+
+
+def _loading(about: dict[str, Any]) -> str:
+    return (
+        "## How to load it\n\n```python\nimport mlflow\n\n"
+        f'model = mlflow.pyfunc.load_model("models:/{about["task"]}@champion")\n'
+        'model.predict(["a text"])\n```\n\n'
+        "in an environment with the outplant package, with MLFLOW_TRACKING_URI set; or, without"
+        " MLflow,\n\n```python\nfrom pathlib import Path\n\n"
+        "from steps.transfer.checkpoints import load_predictor\n\n"
+        'load_predictor(Path("this folder")).predict(["a text"])\n```'
+    )
+
+
+def _danger(path: Path) -> str:
+    if path.suffix not in ALLOWED:
+        return f"is of a kind ({path.suffix or 'no suffix'}) that is not known to be safe"
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start.startswith(PICKLE):
+        return "is a pickle by its first bytes"
+    if start == ZIP and any(name.endswith((".pkl", ".pickle")) for name in _members(path)):
+        return "is an archive with a pickle in it"
+    return ""
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return ["unreadable.pkl"]
+
+
+def main(task: str, report: Path, splits: Path, starts: Path, candidates: Path, out: Path) -> None:
+    choose(task, load().tasks, "task")
+    comparison = read_json(report / "comparison.json")
+    winner = comparison["winner"]
+    start, candidate = starts / winner, candidates / winner
+    inputs = {
+        "start": start,
+        "candidate": candidate,
+        "splits": splits,
+        "comparison": report / "comparison.json",
+    }
+    with whole(out) as made:
+        about = bundle(comparison, read_json(splits / "task.json"), start, candidate, made)
+        write_json(made / "lineage.json", lineage(about, inputs))
+        refuse_code(made)
+    print(f"{task}: {winner}, seed {about['seed']}, {about['metric']} {about['test']['mean']:.3f}")
+
+
+if __name__ == "__main__":
+    run(main)

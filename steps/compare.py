@@ -1,0 +1,110 @@
+"""Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
+
+    python -m steps.compare TASK SPLITS PREDICTIONS METRICS OUT SUMMARY
+
+METRICS is the folder of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from steps.core.entry import StepError, run
+from steps.core.files import read_json, whole, write_json, write_text
+from steps.core.params import Recipe, choose, load
+from steps.judge import adaptation
+from steps.judge.contest import PARTS, Candidate, Contest, against_baseline, described
+from steps.judge.load import read_predictions, read_references
+from steps.judge.metrics import metric_for
+from steps.judge.report import Evidence, render
+from steps.judge.wording import headline
+
+COSTS = {"evaluate": ("ece", "seconds_per_1000"), "finetune": ("train_seconds",)}
+
+
+def compare(
+    contest: Contest,
+    recipes: Mapping[str, Recipe],
+    losses: Mapping[str, Mapping[str, Any]],
+    slices: list[str],
+) -> dict[str, Any]:
+    """Everything that is decided about a task, as comparison.json has it."""
+    test = contest.references["test"]
+    found = {
+        "task": contest.task,
+        "type": test.kind,
+        "metric": contest.metric.name,
+        "metric_title": contest.metric.title,
+        "winner": contest.winner,
+        "baseline": contest.baseline,
+        "seed": contest.seed,
+        "ranking": contest.ranking,
+        "candidates": {name: described(contest, name, slices) for name in contest.candidates},
+        "adaptation": adaptation.compare(contest, recipes, losses),
+        "verdict": against_baseline(contest),
+        "slices": contest.by_slice(contest.winner, contest.baseline, slices),
+        "test_items": len(test.ids),
+        "test_digest": test.digest,
+        "confidence": contest.judge.confidence,
+        "resamples": contest.judge.resamples,
+    }
+    return found | {"headline": headline(found)}
+
+
+def summary(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Few numbers, for `dvc metrics diff`."""
+    numbers = ("difference", "low", "high")
+    scores = {
+        role: {part: comparison["candidates"][comparison[role]][part]["mean"] for part in PARTS}
+        for role in ("winner", "baseline")
+    }
+    return scores | {name: comparison["verdict"][name] for name in numbers}
+
+
+def read_candidates(
+    task: str, recipes: Iterable[str], predictions: Path, metrics: Path
+) -> dict[str, Candidate]:
+    """Read what `evaluate` and `finetune` saved of each recipe; StepError where one is missing."""
+    found = {}
+    for name in sorted(recipes):
+        folder = predictions / name
+        if not folder.is_dir():
+            raise StepError(
+                f"no predictions of {name} in {predictions}; run `dvc repro` to make them"
+            )
+        parts = {part: read_predictions(folder, part) for part in PARTS}
+        costs = {
+            key: read_json(metrics / stage / task / f"{name}.json").get(key)
+            for stage, keys in COSTS.items()
+            for key in keys
+        }
+        about = parts["test"].about
+        found[name] = Candidate(name, parts, about, costs | {"parameters": about["parameters"]})
+    return found
+
+
+def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
+    params = load()
+    knobs = choose(task, params.tasks, "task")
+    references = {part: read_references(splits, part) for part in PARTS}
+    contest = Contest(
+        task,
+        metric_for(knobs.metric, references["test"].kind),
+        references,
+        read_candidates(task, params.recipes, predictions, metrics),
+        params.gate.baseline,
+        params.judge,
+    )
+    losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}
+    comparison = compare(contest, params.recipes, losses, knobs.slices)
+    about = read_json(splits / "task.json")
+    evidence = Evidence(contest, about["counts"], about["conflicts"], params.evaluation.bins)
+    with whole(out) as made:
+        write_json(made / "comparison.json", comparison)
+        write_text(made / "report.html", render(comparison, evidence))
+    write_json(small, summary(comparison))
+    print(comparison["headline"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,142 @@
+"""All candidates of a task on the same items: winner, intervals, differences, slices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from steps.core.params import Judge, choose
+from steps.judge.bootstrap import Paired, Resamples, rounded, verdict
+from steps.judge.load import Predictions, References
+from steps.judge.metrics import Array, Metric
+from steps.judge.slices import places, slices
+
+PARTS = ("validation", "test")
+NOTHING = Paired(0.0, 0.0, 0.0, 0.0, 0.5, 0.0)  # a candidate against itself
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Predictions by part; `about` has strategy and start, `costs` ece, seconds, parameters."""
+
+    name: str
+    parts: dict[str, Predictions]
+    about: dict[str, Any]
+    costs: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Candidates of one task, their references by part, and the rules."""
+
+    task: str
+    metric: Metric
+    references: dict[str, References]
+    candidates: dict[str, Candidate]
+    baseline: str
+    judge: Judge
+
+    def __post_init__(self) -> None:
+        choose(self.baseline, self.candidates, "candidate (gate.baseline)")
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, Array]]:
+        """Statistics: part -> candidate -> (seeds, items, k); StepError where ids differ."""
+        return {
+            part: {
+                name: one.parts[part].statistics(self.references[part], self.metric)
+                for name, one in self.candidates.items()
+            }
+            for part in PARTS
+        }
+
+    @cached_property
+    def resamples(self) -> dict[str, Resamples]:
+        """Bootstrapped scores by part; the differences on test are read off the same resamples."""
+        return {part: Resamples(self.counts[part], self.metric, self.judge) for part in PARTS}
+
+    def seeds(self, part: str, name: str) -> dict[int, float]:
+        """Score of each seed."""
+        scores = self.metric.score(self.counts[part][name].sum(axis=1))
+        pairs = zip(self.candidates[name].parts[part].seeds, scores, strict=True)
+        return {seed: rounded(score) for seed, score in pairs}
+
+    @cached_property
+    def ranking(self) -> list[str]:
+        """Candidates from best to worst by validation alone; ties go to the smaller, then by name.
+
+        The test part is not looked at: what is chosen on it would be flattered by it.
+        """
+        means = {
+            name: rounded(float(np.mean(list(self.seeds("validation", name).values()))))
+            for name in self.candidates
+        }
+        size = {name: one.costs.get("parameters") or 0 for name, one in self.candidates.items()}
+        return sorted(self.candidates, key=lambda name: (-means[name], size[name], name))
+
+    @property
+    def winner(self) -> str:
+        return self.ranking[0]
+
+    @cached_property
+    def seed(self) -> int:
+        """The winner's best seed on validation: the one that is bundled."""
+        scores = self.seeds("validation", self.winner)
+        return min(scores, key=lambda seed: (-scores[seed], seed))
+
+    def versus(self, a: str, b: str) -> Paired:
+        """Score of a minus score of b on test."""
+        return NOTHING if a == b else self.resamples["test"].paired(a, b)
+
+    def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
+        """Compare two candidates in each slice of test that is large enough."""
+        found = []
+        counts = self.counts["test"]
+        inside = places(self.references["test"].examples, kinds, self.judge.min_slice)
+        for kind, name, at in ((k, n, at) for k, rows in inside.items() for n, at in rows.items()):
+            parts = {one: counts[one][:, np.array(at)] for one in (a, b)}
+            drawn = Resamples(parts, self.metric, self.judge)
+            row = {"kind": kind, "slice": name, "items": len(at)}
+            scores = {"a": rounded(drawn.points[a]), "b": rounded(drawn.points[b])}
+            paired = NOTHING if a == b else drawn.paired(a, b)
+            found.append(row | scores | paired.numbers())
+        return found
+
+
+def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, Any]:
+    """Everything about one candidate, for comparison.json."""
+    one = contest.candidates[name]
+    part = {part: _scores(contest, part, name) for part in PARTS}
+    examples = contest.references["test"].examples
+    counts = contest.counts["test"][name]
+    against = None
+    if name != contest.baseline:
+        against = contest.versus(name, contest.baseline).numbers()
+    return {
+        **{key: one.about[key] for key in ("strategy", "start")},
+        **one.costs,
+        **part,
+        "vs_baseline": against,
+        "slices": slices(examples, kinds, counts, contest.metric, contest.judge.min_slice),
+    }
+
+
+def against_baseline(contest: Contest) -> dict[str, Any]:
+    """Verdict of the winner against the baseline; a baseline that wins is against itself."""
+    found = contest.versus(contest.winner, contest.baseline)
+    return {"against": contest.baseline, "verdict": verdict(found), **found.numbers()}
+
+
+def _scores(contest: Contest, part: str, name: str) -> dict[str, Any]:
+    seeds = contest.seeds(part, name)
+    found = contest.resamples[part].interval(name)
+    values = list(seeds.values())
+    return {
+        "mean": rounded(found.value),
+        "sd": rounded(float(np.std(values, ddof=1))) if len(values) > 1 else 0.0,
+        "low": rounded(found.low),
+        "high": rounded(found.high),
+        "seeds": {str(seed): score for seed, score in seeds.items()},
+    }

@@ -1,0 +1,103 @@
+"""The report of a task: one HTML file, no network, no script, for light, dark and paper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from steps.judge.calibration import calibration, corrects
+from steps.judge.contest import Contest
+from steps.judge.mistakes import confusions, errors
+from steps.judge.plots import Row, calibration_plot, differences, forest, role
+from steps.judge.wording import SHOWN, plain, signed, size
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+ERRORS, CONFUSIONS, CONFLICTS = 20, 12, 5  # rows shown
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the report shows beyond comparison.json; `bins` are the calibration curve's."""
+
+    contest: Contest
+    counts: Mapping[str, int]
+    conflicts: Sequence[Mapping[str, Any]]
+    bins: int
+
+
+def render(comparison: Mapping[str, Any], evidence: Evidence) -> str:
+    """Return the page; all text from data is escaped."""
+    room = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    room.filters.update(signed=signed, plain=plain, size=size)
+    contest = evidence.contest
+    page = room.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(
+        c=comparison,
+        plots=_plots(comparison, evidence),
+        confusions=confusions(contest, CONFUSIONS),
+        errors=errors(contest, ERRORS),
+        counts=evidence.counts,
+        conflicts=list(evidence.conflicts)[:CONFLICTS],
+        conflict_count=len(evidence.conflicts),
+        shown=SHOWN,
+        roles={name: role(comparison, name) for name in comparison["ranking"]},
+    )
+
+
+def _plots(comparison: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+    title = comparison["metric_title"]
+    rows = {
+        "differences": (_against_baseline(comparison), f"{title}, difference from the baseline"),
+        "adaptation": (_adaptation(comparison), f"{title}, difference that adaptation makes"),
+        "slices": (_slices(comparison), f"{title}, winner − baseline"),
+    }
+    drawn = {name: differences(*found) if found[0] else "" for name, found in rows.items()}
+    curves = calibration_plot(_curves(comparison, evidence))
+    return drawn | {"forest": forest(comparison), "calibration": curves}
+
+
+def _against_baseline(comparison: Mapping[str, Any]) -> list[Row]:
+    return [
+        (name, comparison["candidates"][name]["vs_baseline"], role(comparison, name))
+        for name in comparison["ranking"]
+        if name != comparison["baseline"]
+    ]
+
+
+def _adaptation(comparison: Mapping[str, Any]) -> list[Row]:
+    return [
+        (f"{entry['to']} − {entry['from']}", entry, role(comparison, entry["to"]))
+        for entry in comparison["adaptation"]
+    ]
+
+
+def _slices(comparison: Mapping[str, Any]) -> list[Row]:
+    if comparison["winner"] == comparison["baseline"]:
+        return []
+    return [
+        (f"{row['kind']}: {row['slice']} ({row['items']})", row, "winner")
+        for row in comparison["slices"]
+    ]
+
+
+def _curves(
+    comparison: Mapping[str, Any], evidence: Evidence
+) -> dict[str, Sequence[Mapping[str, float]]]:
+    """Calibration on test of winner and baseline, all seeds together."""
+    references = evidence.contest.references["test"]
+    texts = [example["text"] for example in references.examples]
+    found = {}
+    for name in dict.fromkeys((comparison["baseline"], comparison["winner"])):
+        said = evidence.contest.candidates[name].parts["test"]
+        right = [
+            share
+            for values in said.values
+            for share in corrects(references.kind, texts, references.values, values)
+        ]
+        curve = calibration(said.confidences.ravel().tolist(), right, evidence.bins)["curve"]
+        found[role(comparison, name)] = curve
+    return found

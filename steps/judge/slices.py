@@ -1,0 +1,66 @@
+"""Slices: the score on parts of the items, for a mean can hide where a candidate fails."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from steps.core.params import choose
+from steps.judge.bootstrap import point, rounded
+from steps.judge.metrics import Array, Metric
+
+SHORT_WORDS, MEDIUM_WORDS = 12, 25
+
+
+def _source(example: Mapping[str, Any]) -> str:
+    return str(example["source"])
+
+
+def _length(example: Mapping[str, Any]) -> str:
+    words = len(example["text"].split())
+    if words <= SHORT_WORDS:
+        return "short"
+    return "medium" if words <= MEDIUM_WORDS else "long"
+
+
+def _label(example: Mapping[str, Any]) -> str:
+    return str(example["label"])
+
+
+KINDS = {"source": _source, "length": _length, "label": _label}
+
+
+def slice_values(example: Mapping[str, Any], kind: str) -> str:
+    """Name the slice of that kind that an example is in; StepError for a kind that is not."""
+    return choose(kind, KINDS, "slice (in params.yaml, tasks)")(example)
+
+
+def places(
+    examples: Sequence[Mapping[str, Any]], kinds: Sequence[str], min_items: int
+) -> dict[str, dict[str, list[int]]]:
+    """Return kind -> slice -> positions of its examples; slices under `min_items` are left out."""
+    found: dict[str, dict[str, list[int]]] = {kind: {} for kind in kinds}
+    for kind, inside in found.items():
+        for place, example in enumerate(examples):
+            inside.setdefault(slice_values(example, kind), []).append(place)
+    return {
+        kind: {name: at for name, at in sorted(inside.items()) if len(at) >= min_items}
+        for kind, inside in found.items()
+    }
+
+
+def slices(
+    examples: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str],
+    counts: Array,
+    metric: Metric,
+    min_items: int,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return kind -> slice -> {items, score}; `counts` is (seeds, items, k), by metrics.stack."""
+    return {
+        kind: {
+            name: {"items": len(at), "score": rounded(point(counts[:, np.array(at)], metric))}
+            for name, at in inside.items()
+        }
+        for kind, inside in places(examples, kinds, min_items).items()
+    }

@@ -1,0 +1,108 @@
+"""Sentences that are made from figures, and say *not shown* where the figures do not show it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SHOWN = {"promote": "shown better", "refuse": "shown worse", "inconclusive": "not shown"}
+
+
+def signed(value: float) -> str:
+    """Three decimals with a sign, and a real minus."""
+    text = f"{value:+.3f}"
+    return ("0.000" if float(text) == 0 else text).replace("-", "−")
+
+
+def plain(value: float | None, decimals: int = 3) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if value is None else f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def size(count: float | None) -> str:
+    """A number of parameters: 950, 12.3 k, 22.7 M."""
+    if count is None or count < 1000:
+        return plain(count, 0)
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
+
+
+def span(found: Mapping[str, float], confidence: float) -> str:
+    """The interval of a difference in words."""
+    return f"{confidence:.0%} interval {signed(found['low'])} to {signed(found['high'])}"
+
+
+def headline(comparison: Mapping[str, Any]) -> str:
+    """Who won, and whether that holds against the baseline."""
+    winner, title = comparison["winner"], comparison["metric_title"]
+    score = comparison["candidates"][winner]["test"]
+    won = (
+        f"{winner} wins with {title} {plain(score['mean'])} on test "
+        f"({comparison['confidence']:.0%} interval {plain(score['low'])} to {plain(score['high'])})"
+    )
+    if winner == comparison["baseline"]:
+        return f"The baseline wins: {won}. {_rest(comparison)}"
+    found = comparison["verdict"]
+    said = f"{signed(found['difference'])}, {span(found, comparison['confidence'])}"
+    if found["verdict"] == "promote":
+        return f"{won}; it is shown better than the baseline ({said})."
+    if found["verdict"] == "refuse":
+        return f"{won} by validation, and yet on test it is shown worse than the baseline ({said})."
+    return (
+        f"{won}; that it is better than the baseline is not shown ({said}; "
+        f"a test set of this size finds {plain(found['detectable'])} or more 8 times in 10)."
+    )
+
+
+def _rest(comparison: Mapping[str, Any]) -> str:
+    """Say what came next, where the baseline won."""
+    ranking = comparison["ranking"]
+    if len(ranking) < 2:
+        return "It has no rival."
+    found = comparison["candidates"][ranking[1]]["vs_baseline"]
+    return (
+        f"Next by validation is {ranking[1]}, {signed(found['difference'])} against it on test "
+        f"({span(found, comparison['confidence'])})."
+    )
+
+
+def worth(entry: Mapping[str, Any], title: str, confidence: float) -> str:
+    """Was adaptation worth it, for one strategy; `entry` is adaptation.compare's."""
+    said = f"{signed(entry['difference'])} {title}, {span(entry, confidence)}"
+    of = f"{entry['to']} (start: {entry['adaptation']}) against {entry['from']}"
+    if entry["verdict"] == "promote":
+        first = f"Adaptation is shown better: {of}: {said}."
+    elif entry["verdict"] == "refuse":
+        first = f"Adaptation is shown worse: {of}: {said}."
+    else:
+        first = (
+            f"A gain by adaptation is not shown: {of}: {said}; this test set finds "
+            f"{plain(entry['detectable'])} or more 8 times in 10."
+        )
+    return " ".join(part for part in (first, _losses(entry), _split(entry, confidence)) if part)
+
+
+def _losses(entry: Mapping[str, Any]) -> str:
+    losses = entry["losses"]
+    if losses.get("held_out_loss_after") is None:
+        return ""
+    warm = losses.get("held_out_loss_warm")
+    before = losses["held_out_loss_before"] if warm is None else warm
+    when = "" if warm is None else " (its head warmed up)"
+    after = losses["held_out_loss_after"]
+    verb = "fell" if after < before else "did not fall"
+    return f"Held-out loss on the corpus {verb}: {plain(before, 2)}{when} → {plain(after, 2)}."
+
+
+def _split(entry: Mapping[str, Any], confidence: float) -> str:
+    parts = entry["split"]
+    if entry["is_control"]:
+        return "This is the control: what it gives comes from the objective, not from the domain."
+    if parts is None:
+        return (
+            "Without a twin from a control adaptation (the same steps on other text) nobody can "
+            "tell what the domain gave from what the objective gave."
+        )
+    said = [
+        f"{signed(parts[name]['difference'])} from the {name} "
+        f"({span(parts[name], confidence)}: {SHOWN[parts[name]['verdict']]})"
+        for name in ("objective", "domain")
+    ]
+    return f"Split by the control {parts['control']}: {said[0]}, {said[1]}."

@@ -1,0 +1,42 @@
+"""What all tests share: no telemetry, no one's own Prefect or git settings, one Prefect server."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.cli import SETTINGS
+from tests import projects
+
+os.environ.update(SETTINGS)
+os.environ.update({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull})
+for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real temporary Prefect server, one for all tests that ask for it."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Callable[..., Path]:
+    """Copy this repository (tracked and new files) into a git and DVC project of its own."""
+
+    def make(overrides: dict[str, Any] | None = None) -> Path:
+        return projects.clone(tmp_path / "clone", overrides or {})
+
+    return make
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DVC project of five tiny stages; the test stands in its folder."""
+    monkeypatch.chdir(projects.toy(tmp_path / "toy"))
+    return tmp_path / "toy"

@@ -1,0 +1,123 @@
+"""Intervals and verdicts with known answers."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from steps.core.entry import StepError
+from steps.core.params import Judge
+from steps.judge.bootstrap import Resamples, interval, paired, verdict
+from steps.judge.calibration import calibration, corrects
+from steps.judge.metrics import METRICS, Array, stack
+from steps.judge.slices import slice_values, slices
+from tests.rivals import JUDGE
+
+ACCURACY = METRICS["accuracy"]
+QUICK = Judge(resamples=400, confidence=0.95, min_slice=20, seed=5)
+
+
+def counts(right: Array) -> Array:
+    """(seeds, items) of 0 and 1 as accuracy's statistics."""
+    return np.stack([right, np.ones_like(right)], axis=-1).astype(float)
+
+
+def test_two_candidates_with_the_same_predictions_differ_by_nothing() -> None:
+    right = np.array([[1.0, 0, 1, 1, 0] * 20])
+    found = paired(counts(right), counts(right), ACCURACY, JUDGE)
+    assert (found.difference, found.low, found.high, found.sd) == (0, 0, 0, 0)
+    assert found.probability_better == 0.5
+    assert verdict(found) == "inconclusive"
+
+
+def test_pairing_shows_what_two_intervals_hide() -> None:
+    b = np.array([[1.0] * 50 + [0.0] * 50])
+    a = b.copy()
+    a[0, 50:58] = 1  # right wherever b is, and on eight items more
+    one, other = (interval(counts(side), ACCURACY, JUDGE) for side in (a, b))
+    assert one.low < other.high
+    found = paired(counts(a), counts(b), ACCURACY, JUDGE)
+    assert found.difference == pytest.approx(0.08)
+    assert verdict(found) == "promote"
+    assert verdict(paired(counts(b), counts(a), ACCURACY, JUDGE)) == "refuse"
+
+
+def test_the_interval_of_a_share_is_the_binomial_one() -> None:
+    right = np.array([[1.0] * 300 + [0.0] * 100])
+    found = interval(counts(right), ACCURACY, JUDGE)
+    assert found.value == 0.75
+    assert found.sd == pytest.approx(sqrt(0.75 * 0.25 / 400), rel=0.1)
+    assert found.low == pytest.approx(0.75 - 1.96 * found.sd, abs=0.01)
+
+
+def test_seeds_that_disagree_widen_the_interval_as_much_as_they_should() -> None:
+    """Seeds without item noise: the variance of their mean is s^2 / S, for as few as three."""
+    right = np.zeros((3, 1000))
+    for seed, share in enumerate((0.4, 0.5, 0.6)):
+        right[seed, : int(1000 * share)] = 1
+    items_only = interval(counts(right.mean(axis=0)[None]), ACCURACY, JUDGE)
+    found = interval(counts(right), ACCURACY, JUDGE)
+    assert found.sd**2 - items_only.sd**2 == pytest.approx(0.1**2 / 3, rel=0.15)
+
+
+def test_candidates_alike_are_seldom_told_apart() -> None:
+    draw = np.random.default_rng(0)
+    promoted = naive = 0
+    for _ in range(150):
+        chance = 1 / (1 + np.exp(-draw.normal(0.8, 2, 200)))
+        a, b = ((draw.random((3, 200)) < chance).astype(float) for _ in range(2))
+        promoted += verdict(paired(counts(a), counts(b), ACCURACY, QUICK)) == "promote"
+        naive += a.mean() > b.mean()
+    assert promoted / 150 <= 0.05
+    assert naive / 150 > 0.3
+
+
+def test_the_detectable_effect_is_found_about_eight_times_in_ten() -> None:
+    draw = np.random.default_rng(1)
+    items, found, detectable = 400, 0, 0.12
+    for _ in range(100):
+        a, b = draw.random((1, items)) < 0.5 + detectable, draw.random((1, items)) < 0.5
+        said = paired(counts(a.astype(float)), counts(b.astype(float)), ACCURACY, QUICK)
+        found += said.low > 0
+        assert said.detectable == pytest.approx(2.8 * sqrt(0.486 / items), rel=0.15)
+    assert 0.8 <= found / 100 <= 1
+
+
+def test_same_seed_same_numbers_whatever_else_is_compared() -> None:
+    draw = np.random.default_rng(2)
+    a, b = ((draw.random((3, 80)) < 0.6).astype(float) for _ in range(2))
+    first, again = (paired(counts(a), counts(b), ACCURACY, JUDGE) for _ in range(2))
+    assert first == again
+
+
+def test_candidates_of_other_items_are_refused() -> None:
+    with pytest.raises(StepError, match="same items"):
+        Resamples({"a": np.ones((1, 5, 2)), "b": np.ones((1, 6, 2))}, ACCURACY, JUDGE)
+
+
+def test_calibration_of_a_candidate_that_is_too_sure() -> None:
+    found = calibration([0.9] * 10, [1.0] * 5 + [0.0] * 5, bins=10)
+    assert found["ece"] == pytest.approx(0.4)
+    assert found["curve"] == [{"confidence": 0.9, "accuracy": 0.5, "count": 10}]
+
+
+def test_a_tagging_is_as_right_as_the_share_of_its_words() -> None:
+    text = "Call Model.save now"  # words and signs: Call Model . save now
+    reference, prediction = [(5, 15, "FUNC")], [(5, 10, "FUNC")]
+    assert corrects("tokens", [text], [reference], [prediction]) == [pytest.approx(3 / 5)]
+    assert corrects("classification", ["", ""], ["a", "b"], ["a", "a"]) == [1.0, 0.0]
+
+
+def test_slices_are_scored_apart_and_small_ones_left_out() -> None:
+    examples = [{"source": s, "text": "w " * n} for s, n in [("x", 3)] * 4 + [("y", 30)] * 2]
+    said = stack(ACCURACY, ["a"] * 6, [["a", "a", "b", "b", "a", "a"]], [])
+    found = slices(examples, ["source", "length"], said, ACCURACY, 3)
+    assert found == {
+        "source": {"x": {"items": 4, "score": 0.5}},
+        "length": {"short": {"items": 4, "score": 0.5}},
+    }
+
+
+def test_an_unknown_slice_is_refused() -> None:
+    with pytest.raises(StepError, match="did you mean 'source'"):
+        slice_values({"source": "x"}, "sorce")

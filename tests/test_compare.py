@@ -1,0 +1,195 @@
+"""The stage `compare`: who wins, against what, and what adaptation was worth."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from steps import compare as stage
+from steps.compare import compare, read_candidates
+from steps.core.entry import StepError
+from steps.core.files import read_json
+from steps.core.params import Recipe
+from steps.judge.contest import PARTS, Contest
+from steps.judge.load import read_references
+from steps.judge.metrics import metric_for
+from tests.rivals import JUDGE, Rivals
+
+RECIPES = {
+    "baseline": Recipe(strategy="baseline", start="base"),
+    "features": Recipe(strategy="features", start="base"),
+    "features_adapted": Recipe(strategy="features", start="models/dapt"),
+    "full": Recipe(strategy="full", start="base"),
+}
+SKILLS = {"baseline": 0.3, "features": 0.35, "features_adapted": 0.6, "full": 0.33}
+METRIC = {"classification": "macro_f1", "tokens": "span_f1"}
+
+
+def play(room: Path, skills: dict[str, float], kind: str = "classification") -> Path:
+    rivals = Rivals(room, kind, items=200)
+    for name, skill in skills.items():
+        recipe = RECIPES.get(name, RECIPES["full"])
+        rivals.add(name, skill, recipe.strategy, recipe.start)
+    rivals.adapted("dapt", after=4.45)
+    return room
+
+
+def contest(room: Path, names: list[str]) -> Contest:
+    references = {part: read_references(room / "data/splits/toy", part) for part in PARTS}
+    kind = references["test"].kind
+    candidates = read_candidates("toy", names, room / "predictions/toy", room / "metrics")
+    metric = metric_for(METRIC[kind], kind)
+    return Contest("toy", metric, references, candidates, "baseline", JUDGE)
+
+
+def judged(room: Path, recipes: dict[str, Recipe] = RECIPES) -> dict[str, Any]:
+    losses = {file.stem: read_json(file) for file in (room / "metrics/adapt").glob("*.json")}
+    return compare(contest(room, sorted(recipes)), recipes, losses, ["source", "length"])
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return play(tmp_path_factory.mktemp("field"), SKILLS)
+
+
+def rewrite(path: Path, change: Any) -> None:
+    table = pq.read_table(path)
+    rows = change(table.to_pylist())
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def test_the_best_by_validation_wins_and_is_held_against_the_baseline(field: Path) -> None:
+    found = judged(field)
+    assert found["winner"] == "features_adapted"
+    assert found["verdict"]["verdict"] == "promote"
+    assert "shown better than the baseline" in found["headline"]
+    assert found["candidates"]["baseline"]["vs_baseline"] is None
+    same = found["candidates"]["features_adapted"]["vs_baseline"]
+    assert same == {key: found["verdict"][key] for key in same}
+
+
+def test_test_references_have_no_say_in_who_wins(field: Path, tmp_path: Path) -> None:
+    room = tmp_path / "shuffled"
+    shutil.copytree(field, room)
+    before = contest(field, sorted(RECIPES))
+
+    def turn(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        labels = [row["label"] for row in rows]
+        return [r | {"label": x} for r, x in zip(rows, labels[7:] + labels[:7], strict=True)]
+
+    rewrite(room / "data/splits/toy/test.parquet", turn)
+    after = contest(room, sorted(RECIPES))
+    assert (after.ranking, after.seed) == (before.ranking, before.seed)
+    assert after.seeds("test", after.winner) != before.seeds("test", before.winner)
+
+
+def test_a_tie_on_validation_goes_to_the_smaller_candidate(tmp_path: Path) -> None:
+    room = play(tmp_path / "room", {"baseline": 0.3, "a": 0.6})
+    shutil.copytree(room / "predictions/toy/a", room / "predictions/toy/b")
+    for part in ("evaluate", "finetune"):
+        shutil.copy(room / f"metrics/{part}/toy/a.json", room / f"metrics/{part}/toy/b.json")
+    about = read_json(room / "predictions/toy/b/candidate.json")
+    smaller = json.dumps(about | {"parameters": 10})
+    (room / "predictions/toy/b/candidate.json").write_text(smaller)
+    assert contest(room, ["a", "b", "baseline"]).winner == "b"
+
+
+def test_missing_items_are_refused_with_their_number_and_an_example(tmp_path: Path) -> None:
+    room = play(tmp_path / "room", {"baseline": 0.3})
+    gone = {"test-00003", "test-00007"}
+    file = room / "predictions/toy/baseline/predictions.parquet"
+    rewrite(file, lambda rows: [row for row in rows if row["id"] not in gone])
+    held = contest(room, ["baseline"])
+    with pytest.raises(StepError, match=r"2 of 200 items lack a prediction.*test-00003"):
+        held.seeds("test", "baseline")
+
+
+def test_seeds_that_cover_other_items_are_refused(tmp_path: Path) -> None:
+    room = play(tmp_path / "room", {"baseline": 0.3})
+    file = room / "predictions/toy/baseline/predictions.parquet"
+    rewrite(file, lambda rows: [r for r in rows if (r["seed"], r["id"]) != (2, "test-00003")])
+    with pytest.raises(StepError, match="seed 2: 1 of 200 items"):
+        contest(room, ["baseline"])
+
+
+def test_a_recipe_without_predictions_is_named(field: Path) -> None:
+    with pytest.raises(StepError, match="no predictions of lora"):
+        contest(field, ["baseline", "lora"])
+
+
+def test_a_baseline_that_is_not_there_is_named(field: Path) -> None:
+    with pytest.raises(StepError, match=r"no candidate \(gate.baseline\) 'baseline'"):
+        contest(field, ["full"])
+
+
+def test_a_baseline_that_wins_is_said_to_win(tmp_path: Path) -> None:
+    room = play(tmp_path / "room", {**SKILLS, "baseline": 0.8}, "tokens")
+    found = judged(room)
+    assert found["headline"].startswith("The baseline wins:")
+    assert (found["winner"], found["verdict"]["difference"]) == ("baseline", 0)
+    assert found["verdict"]["verdict"] == "inconclusive"
+
+
+def test_adaptation_is_judged_between_twins_alone(field: Path) -> None:
+    (entry,) = judged(field)["adaptation"]
+    assert (entry["from"], entry["to"]) == ("features", "features_adapted")
+    assert entry["low"] > 0
+    assert entry["sentence"].startswith("Adaptation is shown better")
+    assert "6.71 (its head warmed up) → 4.45" in entry["sentence"]
+    assert "Without a twin from a control adaptation" in entry["sentence"]
+
+
+def test_a_control_splits_the_gain_into_objective_and_domain(tmp_path: Path) -> None:
+    skills = {**SKILLS, "features_control": 0.6}
+    recipes = RECIPES | {"features_control": Recipe(strategy="features", start="models/control")}
+    found = judged(play(tmp_path / "room", skills), recipes)
+    entry = next(e for e in found["adaptation"] if e["to"] == "features_adapted")
+    parts = entry["split"]
+    assert parts["control"] == "features_control"
+    both = parts["objective"]["difference"] + parts["domain"]["difference"]
+    assert both == pytest.approx(entry["difference"], abs=2e-6)
+    assert parts["objective"]["verdict"] == "promote"
+    assert "from the objective" in entry["sentence"]
+    assert "from the domain" in entry["sentence"]
+
+
+def test_what_is_not_shown_is_said_not_to_be_shown(tmp_path: Path) -> None:
+    room = play(tmp_path / "room", {**SKILLS, "features_adapted": SKILLS["features"]})
+    (entry,) = judged(room)["adaptation"]
+    assert entry["sentence"].startswith("A gain by adaptation is not shown")
+
+
+def run_stage(room: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["recipes"] = {name: recipe.model_dump() for name, recipe in RECIPES.items()}
+    params["tasks"] = {"toy": params["tasks"]["changes"]}
+    params["judge"]["resamples"] = 500
+    (room / "params.yaml").write_text(yaml.safe_dump(params))
+    with monkeypatch.context() as inside:
+        inside.chdir(room)
+        inside.setattr(stage, "load", lambda: stage_params(room))
+        folders = (Path("data/splits/toy"), Path("predictions/toy"), Path("metrics"))
+        stage.main("toy", *folders, Path(out), Path(f"{out}.json"))
+    files = [*(room / out).iterdir(), room / f"{out}.json"]
+    return {f.name.replace(out, ""): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def stage_params(room: Path) -> Any:
+    from steps.core.params import load
+
+    return load(room / "params.yaml")
+
+
+def test_the_stage_writes_the_same_bytes_twice(
+    field: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = (run_stage(field, out, monkeypatch) for out in ("one", "two"))
+    assert first == again
+    assert len(first) == 3
+    assert set(read_json(field / "one.json")) == {"winner", "baseline", "difference", "low", "high"}

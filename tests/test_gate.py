@@ -1,0 +1,70 @@
+"""The gate decides on facts alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipelines.gate import Difference, Facts, decide
+from steps.core.params import GateParams
+
+GATE = GateParams(baseline="baseline", min_metric=0.3, slice_margin=0.1)
+BETTER = Difference("promote", 0.05, 0.01, 0.09)
+UNCLEAR = Difference("inconclusive", 0.01, -0.02, 0.04)
+WORSE = Difference("refuse", -0.05, -0.09, -0.01)
+GOOD = Facts("full", "macro_f1", 0.5, True, BETTER, BETTER, {"source a": (0.5, 0.4)})
+
+
+def test_a_challenger_that_meets_every_clause_is_promoted():
+    found = decide(GATE, GOOD)
+    assert found.verdict == "promote"
+    assert all(clause.passed for clause in found.clauses)
+
+
+@pytest.mark.parametrize(
+    ("change", "clause", "verdict"),
+    [
+        ({"score": 0.29}, "minimum metric", "refuse"),
+        ({"data_valid": False}, "data validation", "refuse"),
+        ({"baseline": WORSE}, "baseline", "refuse"),
+        ({"baseline": UNCLEAR}, "baseline", "inconclusive"),
+        ({"champion": WORSE}, "champion", "refuse"),
+        ({"champion": UNCLEAR}, "champion", "inconclusive"),
+        ({"champion": "it cannot be compared: other labels"}, "champion", "refuse"),
+        ({"slices": {"source a": (0.5, 0.4), "source b": (0.3, 0.41)}}, "slices", "refuse"),
+    ],
+)
+def test_one_clause_that_does_not_hold_keeps_the_champion(change, clause, verdict):
+    found = decide(GATE, replace(GOOD, **change))
+    assert found.verdict == verdict
+    assert [one.name for one in found.clauses if not one.passed] == [clause]
+
+
+def test_a_baseline_that_wins_need_not_beat_itself():
+    found = decide(GATE, replace(GOOD, recipe="baseline", baseline=None))
+    assert found.verdict == "promote"
+    assert "found the winner is the baseline" in str(found.clauses[2])
+
+
+def test_the_first_champion_has_nobody_to_beat():
+    assert decide(GATE, replace(GOOD, champion=None, slices={})).verdict == "promote"
+
+
+def test_a_refusal_outweighs_what_is_undecided():
+    assert decide(GATE, replace(GOOD, champion=UNCLEAR, data_valid=False)).verdict == "refuse"
+
+
+def test_a_slice_may_lose_exactly_the_margin():
+    assert decide(GATE, replace(GOOD, slices={"length short": (0.4, 0.5)})).verdict == "promote"
+
+
+def test_each_clause_says_expected_and_found_in_one_line():
+    for clause in decide(GATE, replace(GOOD, champion=UNCLEAR)).clauses:
+        assert "expected" in str(clause)
+        assert "found" in str(clause)
+        assert "\n" not in str(clause)
+    assert "inconclusive: +0.010 [-0.020, +0.040]" in str(clause_of("champion"))
+
+
+def clause_of(name: str):
+    clauses = decide(GATE, replace(GOOD, champion=UNCLEAR)).clauses
+    return next(clause for clause in clauses if clause.name == name)

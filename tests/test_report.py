@@ -1,0 +1,111 @@
+"""The report: whole in itself, escaped, and honest about what it shows."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from steps.judge.contest import Contest
+from steps.judge.mistakes import confusions, errors, mixed_up, segments
+from steps.judge.report import Evidence, render
+from tests.test_compare import RECIPES, SKILLS, contest, judged, play
+
+
+def page(room: Path) -> str:
+    counts, conflict = {"train": 300, "test": 200}, {"text": "<b>x</b>", "labels": ["a", "b"]}
+    return render(judged(room), Evidence(contest(room, sorted(RECIPES)), counts, [conflict], 10))
+
+
+@pytest.fixture(scope="module", params=["classification", "tokens"])
+def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return play(tmp_path_factory.mktemp(request.param), SKILLS, request.param)
+
+
+@pytest.fixture(scope="module")
+def html(room: Path) -> str:
+    return page(room)
+
+
+class Tags(HTMLParser):
+    """Counts the tags that are open; a page that is well formed ends with none."""
+
+    VOID = ("meta", "br", "link", "img", "hr", "path", "use", "rect")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_has_no_script(html: str) -> None:
+    tags = Tags()
+    tags.feed(html)
+    assert not tags.open
+    assert not tags.seen & {"script", "link", "img", "iframe"}
+
+
+def test_the_page_needs_no_network(html: str) -> None:
+    loads = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)|@import', html)
+    assert all(found.startswith("#") for pair in loads for found in pair if found)
+
+
+def test_text_from_data_is_escaped(html: str) -> None:
+    assert "<select>" not in html
+    assert "&lt;select&gt;" in html
+    assert "&lt;b&gt;x&lt;/b&gt;" in html
+
+
+def test_plots_take_the_colours_of_the_page(html: str) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    assert len(drawings) == 5
+    assert all('role="img"' in one and "var(--" in one for one in drawings)
+    assert not re.search(r"#0[1-6]0[2-7]0[3-8]", html)
+
+
+def test_a_wrong_label_is_a_mixed_up_pair() -> None:
+    assert mixed_up("classification", "fix", "doc") == [("fix", "doc")]
+    assert mixed_up("classification", "fix", "fix") == []
+
+
+def test_spans_are_missed_extra_relabelled_or_cut_wrong() -> None:
+    reference = [(0, 2, "A"), (4, 8, "B"), (10, 12, "A"), (20, 22, "A")]
+    prediction = [(0, 2, "B"), (4, 6, "B"), (14, 16, "A"), (20, 22, "A")]
+    assert mixed_up("tokens", reference, prediction) == [
+        ("A", "B"),
+        ("B", "B, other bounds"),
+        ("A", "(nothing)"),
+        ("(nothing)", "A"),
+    ]
+
+
+def test_segments_rebuild_the_text_and_say_what_each_is() -> None:
+    text = "abcdefgh"
+    found = segments(text, [(0, 2, "A"), (4, 6, "B")], [(0, 2, "A"), (4, 5, "C"), (7, 8, "A")])
+    assert "".join(part["text"] for part in found) == text
+    kinds = {part["text"]: part["kind"] for part in found}
+    assert kinds == {"ab": "right", "cd": "", "e": "other", "f": "missed", "g": "", "h": "extra"}
+
+
+def test_errors_that_all_seeds_make_come_first(room: Path) -> None:
+    held: Contest = contest(room, sorted(RECIPES))
+    found = errors(held, 20)
+    assert 0 < len(found) <= 20
+    assert [row["wrong_seeds"] for row in found] == sorted(
+        (row["wrong_seeds"] for row in found), reverse=True
+    )
+    assert all(row["reference"] != row["prediction"] for row in found)
+    counted = [row["count"] for row in confusions(held, 5)]
+    assert counted == sorted(counted, reverse=True)

@@ -1,0 +1,148 @@
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import stages, status
+from steps.core.entry import StepError
+
+ROOT = Path(__file__).parent.parent
+ROW = status.Row("entities", "full", "span_f1", 0.5, 0.4, 0.6, (0.1, -0.1, 0.3), True, 3, "promote")
+
+
+@pytest.fixture
+def train(
+    toy: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> Any:  # a toy has no tasks of which there could be a status
+    from pipelines import training
+
+    monkeypatch.setattr(status, "read", lambda: [ROW])
+    return training.train
+
+
+def task_runs(flow_run: uuid.UUID) -> list[Any]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    async def ask() -> list[Any]:
+        async with get_client() as client:
+            only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+            return await client.read_task_runs(flow_run_filter=only)
+
+    return asyncio.run(ask())
+
+
+def test_each_stage_is_a_task_of_its_name_and_the_run_leaves_a_table(train: Any) -> None:
+    from prefect.artifacts import Artifact
+
+    state = train(return_state=True)
+    assert [ran.stage for ran in state.result()] == [s.name for s in stages.read().stages]
+    assert {ran.became for ran in state.result()} == {"ran"}
+    runs = {run.name: run for run in task_runs(state.state_details.flow_run_id)}
+    assert set(runs) == {"water", "soil", "plant@rose", "plant@leek", "sell"}
+    assert "gpu" in runs["soil"].tags
+    upstream = {run.id for run in runs["plant@rose"].task_inputs["wait_for"]}
+    assert upstream == {runs["water"].id, runs["soil"].id}
+    artifact = Artifact.get(key="train")
+    assert artifact
+    assert "| entities | full | span_f1 0.500 [0.400, 0.600] |" in str(artifact.data)
+    assert "| plant@leek | ran |" in str(artifact.data)
+
+
+def test_a_failing_stage_fails_the_run_with_its_own_line(train: Any, toy: Path) -> None:
+    (toy / "earth.txt").write_text("weeds")
+    with pytest.raises(StepError, match=r"stage soil failed: there are weeds in earth.txt; pull"):
+        train()
+    assert (toy / "ran.txt").read_text().split() == ["water.txt"]
+    (toy / "earth.txt").write_text("earth")
+    assert [ran.stage for ran in train()] == ["soil", "plant@rose", "plant@leek", "sell"]
+
+
+def test_the_demo_is_deployed_with_a_schedule_that_prefect_takes() -> None:
+    import yaml
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.flows import load_flow_from_entrypoint
+
+    declared = yaml.safe_load((ROOT / "infra/prefect.yaml").read_text())
+    (deployment,) = declared["deployments"]
+    (schedule,) = deployment["schedules"]
+    CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+    assert load_flow_from_entrypoint(deployment["entrypoint"]).name == "train"
+
+
+@pytest.mark.slow
+def test_a_cron_schedule_makes_a_server_plan_runs(tmp_path: Path) -> None:
+    """No check of packages tells whether this fastapi, sqlalchemy and prefect plan any."""
+    with server(tmp_path) as address:
+        found = subprocess.run(
+            [sys.executable, "-c", PLAN],
+            env=os.environ | {"PREFECT_API_URL": address, "PREFECT_HOME": str(tmp_path)},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert found.stdout.split()[-1] == "Scheduled"
+
+
+PLAN = """
+import asyncio
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+from pipelines.training import train
+
+async def plan():
+    async with get_client() as client:
+        nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *"), active=True)
+        flow = await client.create_flow(train)
+        await client.create_deployment(flow, "nightly", schedules=[nightly])
+        while not (runs := await client.read_flow_runs()):
+            await asyncio.sleep(0.2)
+        print(runs[0].state_name)
+
+asyncio.run(asyncio.wait_for(plan(), 90))
+"""
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """A real Prefect server, with its scheduler, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with subprocess.Popen(
+        command,
+        env=os.environ | {"PREFECT_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/api/health")
+            yield f"http://127.0.0.1:{port}/api"
+        finally:
+            stages.stop(process)
+
+
+def wait_for(address: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing answers at {address}"
+            time.sleep(0.2)
+        else:
+            return
