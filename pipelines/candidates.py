@@ -26,15 +26,23 @@ class Candidate:
     key: str
     params: dict[str, str]
     metrics: dict[str, float]
+    commit: lineage.Commit
+
+    def tags(self) -> dict[str, str]:
+        """Return a run's tags."""
+        known = {"task": self.task, "recipe": self.recipe, "lineage": self.key}
+        known |= {"commit": self.commit.hash, "dirty": json.dumps(self.commit.dirty)}
+        return {f"outplant.{name}": value for name, value in known.items()}
 
 
 def candidates(entries: lineage.Entries, task: str, comparison: dict[str, Any]) -> list[Candidate]:
     """Return every candidate that was compared, with the params and the lineage of its stages."""
-    found = []
+    found, commit = [], lineage.commit()
     for recipe, scores in sorted(comparison["candidates"].items()):
         stages = lineage.upstream(entries, PREDICTIONS / task / recipe)
         params = _params(lineage.params(stages), task, recipe)
-        found.append(Candidate(task, recipe, lineage.key(stages), params, metrics(scores)))
+        key = lineage.key(stages)
+        found.append(Candidate(task, recipe, key, params, metrics(scores), commit))
     return found
 
 

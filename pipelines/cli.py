@@ -132,7 +132,7 @@ def history(task: Task, as_json: AsJson = False) -> None:
     if not events:
         typer.echo(f"no champion of {task} yet; `outplant promote {task}` makes one", err=True)
     for event in events:
-        typer.echo("  ".join(f"{key}={value}" for key, value in event.items()))
+        typer.echo(_move(event))
 
 
 @app.command()
@@ -151,6 +151,15 @@ def _tell(outcome: "Outcome", as_json: bool) -> None:
     else:
         typer.echo(outcome.message)
     raise typer.Exit(0 if outcome.moved else EXITS.get(outcome.verdict.verdict, 0))
+
+
+def _move(event: dict[str, Any]) -> str:
+    """Write one entry of the record as a line."""
+    ends = (event["from"], event["to"])
+    old, new = (f"version {end['version']}" if end else "none" for end in ends)
+    by = event["who"] + (", forced" if event.get("forced") else "")
+    why = f": {event['reason']}" if event.get("reason") else ""
+    return f"{event['when']}  {event['action']:<8}  {old} -> {new}  by {by}{why}"
 
 
 def _print_json(value: Any) -> None:

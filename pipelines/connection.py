@@ -4,7 +4,6 @@ import os
 import socket
 import urllib.error
 import urllib.request
-import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,8 +22,10 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
-# Libraries whose errors, anywhere below an MLflow error, mean that a server did not answer.
+# Errors that, anywhere below an MLflow error, mean that a server did not answer.
 CARRIERS = ("requests", "urllib3", "sqlalchemy", "botocore")
+SILENCE = ("Connect", "ReadTimeout", "Timeout", "Proxy", "Protocol", "Retry", "MaxRetry")
+SILENCE += ("NewConnection", "Endpoint", "Operational", "Interface")
 
 
 class Down(StepError):
@@ -43,7 +44,6 @@ def unused() -> bool:
 
 def quiet() -> None:
     """Set MLflow's environment before it is imported, where the user has not."""
-    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")  # of its own types
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -76,7 +76,10 @@ def lost(error: BaseException | None) -> bool:
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if type(error).__module__.split(".")[0] in CARRIERS:
+        kind = type(error)
+        carried = kind.__module__.split(".")[0] in CARRIERS
+        failed = getattr(getattr(error, "response", None), "status_code", 0) >= 500
+        if carried and (failed or kind.__name__.startswith(SILENCE)):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -7,6 +7,7 @@ no pickle, in any folder of an environment that has this package.
 """
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -144,7 +145,8 @@ def serve(load: Callable[[Path], Predicts]) -> None:
         def load_context(self, context: Any) -> None:
             self.predictor = load(Path(context.artifacts["bundle"]))
 
-        def predict(self, context: Any, model_input: list[str]) -> list[dict[str, Any]]:
+        # Not dict[str, Any]: MLflow warns at every Any in a hint.
+        def predict(self, context: Any, model_input: list[str]) -> list[dict]:  # type: ignore[type-arg]
             return self.predictor.predict(list(model_input))
 
     mlflow.models.set_model(Served())
@@ -157,14 +159,17 @@ def _client() -> Iterator[Client]:
     uri = connection.address()
     connection.probe(uri)
     import mlflow
+    from botocore.exceptions import BotoCoreError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import OperationalError
 
+    # MLflow warns of its own types; its import has just put filters of its own before all others.
+    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
     try:
         mlflow.set_tracking_uri(uri)
         yield mlflow.MlflowClient(uri)
-    except (MlflowException, RequestException, OperationalError) as error:
+    except (MlflowException, RequestException, OperationalError, BotoCoreError) as error:
         if connection.lost(error):
             raise connection.down(uri, error) from error
         raise
@@ -183,14 +188,7 @@ def _log(client: Client, candidate: Candidate) -> bool:
     whole = f"tags.`{KEY}` = '{candidate.key}' and attributes.status = 'FINISHED'"
     if client.search_runs([experiment], whole, max_results=1):
         return False
-    commit = lineage.commit()
-    said = {"task": candidate.task, "recipe": candidate.recipe, "lineage": candidate.key}
-    said |= {"commit": commit.hash, "dirty": ", ".join(commit.dirty)[:500]}
-    run = client.create_run(
-        experiment,
-        run_name=candidate.recipe,
-        tags={f"outplant.{name}": value for name, value in said.items()},
-    )
+    run = client.create_run(experiment, run_name=candidate.recipe, tags=candidate.tags())
     now = run.info.start_time
     scores = [Metric(name, value, now, 0) for name, value in candidate.metrics.items()]
     knobs = [Param(name, value) for name, value in candidate.params.items()]
@@ -219,6 +217,7 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
                 pip_requirements=requirements(),
                 input_example=EXAMPLE,
             )
+    mlflow.pyfunc.load_model(logged.model_uri).predict(EXAMPLE)  # log_model only warns if it fails
     if not client.search_registered_models(f"name = '{task}'"):
         client.create_registered_model(task)
     made = client.create_model_version(

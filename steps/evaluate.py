@@ -6,11 +6,10 @@ python -m steps.evaluate TASK RECIPE SPLITS START CANDIDATE OUT METRICS CURVE
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import typer
 
 from steps.core.entry import run
 from steps.core.files import read_json, read_rows, whole, write_json, write_rows
@@ -104,18 +103,11 @@ def curve(about: dict[str, Any], rows: Rows, found: ByFolder, params: Evaluation
 
 
 def main(
-    task: str,
-    recipe: str,
-    splits: Path,
-    start: Path,
-    candidate: Path,
-    out: Path,
-    metrics: Path,
-    plot: Annotated[Path, typer.Argument(help="The calibration curve, as JSON.")],
+    splits: Path, start: Path, candidate: Path, out: Path, metrics: Path, calibration_curve: Path
 ) -> None:
     params = load()
-    knobs = choose(task, params.tasks, "task")
     about = read_json(candidate / "candidate.json")
+    knobs = choose(about["task"], params.tasks, "task")
     parts = {part: read_rows(splits / f"{part}.parquet") for part in PARTS}
     found, seconds = evaluate(start, candidate, parts, params.evaluation.batch_size)
     with whole(out) as made:
@@ -124,7 +116,7 @@ def main(
     fit = curve(about, parts["test"], found["test"], params.evaluation)
     said = {"metric": knobs.metric, "ece": fit["ece"], "seconds_per_1000": round(seconds * 1000, 3)}
     write_json(metrics, said | scores(about, knobs, parts, found))
-    write_json(plot, fit["curve"])
+    write_json(calibration_curve, fit["curve"])
 
 
 def sizes(start: Path, candidate: Path, about: dict[str, Any]) -> dict[str, int]:

@@ -1,9 +1,12 @@
+import functools
 import hashlib
 import io
 import os
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,14 @@ def test_a_folder_is_copied_as_include_and_strip_say(tmp_path: Path) -> None:
     asked = source("path", tmp_path / "raw", "*.rst", "!*/tests/*", strip=1)
     fetch(asked, tmp_path / "out")
     assert names(tmp_path / "out") == ["docs/one.rst"]
+
+
+def test_two_files_under_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/same.txt", "b/same.txt"):
+        (tmp_path / "raw" / name).parent.mkdir(parents=True)
+        (tmp_path / "raw" / name).write_text(name)
+    with pytest.raises(StepError, match=r"both same\.txt; lower its `strip`"):
+        fetch(source("path", tmp_path / "raw", strip=1), tmp_path / "out")
 
 
 def test_a_file_is_copied(tmp_path: Path) -> None:
@@ -168,6 +179,26 @@ def test_an_archive_without_end_is_stopped(
     archive = sdist(index, {"zeros": bytes(5000)})
     with pytest.raises(StepError, match="over 1000 bytes"):
         fetch(source("pypi", pin(tmp_path, archive)), tmp_path / "out")
+
+
+def test_an_index_is_asked_over_http_and_a_dead_one_is_passed_by(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = sdist(index, {"a.rst": b"text"})
+    (index / "simple" / "field").mkdir(parents=True)
+    link = f'<a href="../../{archive.name}">{archive.name}</a>'
+    (index / "simple" / "field" / "index.html").write_text(f"<!DOCTYPE html><body>{link}</body>")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=index)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.delenv("PIP_FIND_LINKS")
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+        url = f"http://127.0.0.1:{server.server_port}/simple"
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", url)
+        fetch(source("pypi", pin(tmp_path, archive), "*.rst"), tmp_path / "out")
+        server.shutdown()
+    assert names(tmp_path / "out") == ["field-1.0/a.rst"]
 
 
 def test_pip_settings_prefer_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,8 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     out = tmp_path / "out"
     with whole(out) as made:
         (made / "a").write_text("1")
-    with pytest.raises(RuntimeError), whole(out) as made:
-        (made / "b").write_text("2")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), whole(out) as made:
+        (made / "missing" / "b").write_text("2")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [path.name for path in out.iterdir()] == ["a"]
 

@@ -149,7 +149,7 @@ def test_a_stage_depends_on_the_plugins_that_it_uses() -> None:
 
 
 def test_a_candidate_depends_on_its_strategys_code() -> None:
-    """The strategy itself through `prepare`, which writes down its digest; what it imports directly."""
+    """On the strategy through `prepare`, which notes its digest; on what it imports directly."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     missing = {}
     for recipe, settings in params["recipes"].items():
@@ -229,7 +229,7 @@ def test_no_error_is_caught_that_is_not_named(path: Path) -> None:
 
 
 def test_no_module_is_named_as_a_library() -> None:
-    """Stages are named by the design, and run as `python -m steps.evaluate`, which hides nothing."""
+    """But for stages, which the design names; as `python -m steps.evaluate` they hide nothing."""
     taken = set(packages_distributions()) | sys.stdlib_module_names
     taken -= {"steps", "pipelines"}
     vague = {"utils", "helpers", "common", "manager", "cfg", "tmp"}

@@ -18,11 +18,17 @@ LOG = Path("promotions") / f"{TASK}.jsonl"
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory):
+def blank(tmp_path_factory) -> Path:
+    return tiny_project.blank_registry(tmp_path_factory.mktemp("blank"))
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory, blank):
     """Version 1 is weak, 2 is good, 3 says exactly what 2 says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        shutil.copy(blank, "mlflow.db")
         for recipes in (
             {"baseline": WEAK},
             {"baseline": WEAK, "good": STRONG},
@@ -41,6 +47,17 @@ def project(origin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     load.cache_clear()
+
+
+@pytest.fixture
+def emptied(blank, monkeypatch):
+    """Make the registry another, empty one: this process still has the old file open."""
+
+    def empty() -> None:
+        shutil.copy(blank, "emptied.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/emptied.db")
+
+    return empty
 
 
 def champion() -> int | None:
@@ -125,8 +142,8 @@ def test_what_a_user_gets_wrong_is_one_line(act, said):
     assert "\n" not in str(error.value)
 
 
-def test_without_any_version_the_way_out_is_named():
-    Path("mlflow.db").unlink()
+def test_without_any_version_the_way_out_is_named(emptied):
+    emptied()
     with pytest.raises(StepError, match="no version of changes is registered; run `dvc repro"):
         promote()
 
@@ -170,17 +187,17 @@ def test_each_move_says_who_when_why_from_and_to():
     assert entry["to"]["lineage"] == registry.champion(TASK).lineage
 
 
-def test_an_emptied_registry_gets_its_champion_back_from_the_record():
+def test_an_emptied_registry_gets_its_champion_back_from_the_record(emptied):
     promote(3)
-    Path("mlflow.db").unlink()
+    emptied()
     found = registry.register(TASK, BUNDLE, REPORT)
     assert (found["number"], champion()) == (1, 1)
     assert "champion is version 1 again" in found["note"]
 
 
-def test_a_champion_that_an_emptied_registry_lacks_is_told():
+def test_a_champion_that_an_emptied_registry_lacks_is_told(emptied):
     promote(2)
-    Path("mlflow.db").unlink()
+    emptied()
     found = registry.register(TASK, BUNDLE, REPORT)
     assert "the champion on record" in found["note"]
     assert "is not in the registry" in found["note"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import SafetensorError
 
 from pipelines import connection, lineage, registry
 from steps import register
@@ -42,6 +43,11 @@ def origin(tmp_path_factory):
         yield Path.cwd()
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory) -> Path:
+    return tiny_project.blank_registry(tmp_path_factory.mktemp("blank"))
+
+
 @pytest.fixture
 def project(origin, tmp_path, monkeypatch):
     """A copy to spoil; the artifacts stay where they are."""
@@ -71,9 +77,10 @@ def test_registering_twice_adds_nothing(project):
     assert good.data.params["inverse_regularisation"] == "100.0"
 
 
-def test_an_emptied_registry_is_filled_again(project):
+def test_an_emptied_registry_is_filled_again(project, blank):
     Path("mlflow.db").unlink()
-    assert registry.status(TASK)["challenger"] is None
+    assert registry.status(TASK)["challenger"] is None  # and none is made by looking
+    shutil.copy(blank, "mlflow.db")
     found = registry.register(TASK, BUNDLE, REPORT)
     assert (found["number"], found["added"], found["runs"]) == (1, True, 2)
     assert registry.status(TASK)["challenger_recipe"] == "good"
@@ -90,6 +97,15 @@ def test_a_version_loads_in_another_process_and_folder_with_pickle_off(project, 
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == ["fix", "doc"]
+
+
+def test_a_bundle_that_does_not_load_is_not_registered(project, blank, capsys):
+    shutil.copy(blank, "mlflow.db")
+    (BUNDLE / "head.safetensors").write_bytes(b"rubbish")
+    tiny_project.commit()
+    with pytest.raises(SafetensorError):
+        registry.register(TASK, BUNDLE, REPORT)
+    assert registry.status(TASK)["challenger"] is None
 
 
 def test_a_version_carries_the_evidence_a_gate_needs(project):
@@ -155,8 +171,10 @@ def test_the_commit_names_what_is_not_committed(project):
     assert lineage.commit().dirty == ["dvc.yaml", "params.yaml"]
 
 
-def test_a_registry_that_is_down_fails_no_training_and_is_caught_up(project, monkeypatch, capsys):
-    Path("mlflow.db").unlink()
+def test_a_registry_that_is_down_fails_no_training_and_is_caught_up(
+    project, blank, monkeypatch, capsys
+):
+    shutil.copy(blank, "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     register.main(TASK, BUNDLE, REPORT)
     said = capsys.readouterr().err.splitlines()
@@ -166,6 +184,15 @@ def test_a_registry_that_is_down_fails_no_training_and_is_caught_up(project, mon
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     register.main(TASK, BUNDLE, REPORT)
     assert "version 1 (good) registered" in capsys.readouterr().out
+
+
+def test_a_server_that_falls_silent_later_is_down_and_a_refusal_of_mlflow_is_not(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(connection, "probe", lambda uri: None)
+    with pytest.raises(connection.Down, match=r"http://127\.0\.0\.1 does not answer"):
+        registry.champion(TASK)
+    assert not connection.lost(ValueError("a bug"))
 
 
 def test_a_database_that_is_down_is_told_in_one_line(monkeypatch):

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-WORDS = ["the", "a", "field", "setting", "model", "view", "class", "method", "query", "cache", "user", "page", "fixed", "added", "removed", "crash", "in", "of", "when", "with", "error", "option", "new", "support", "bug", "documentation", "DATABASES", "DEBUG", "save", "get", "filter"]
+TEXT = (
+    "the a field setting model view class method query cache user page fixed added removed crash in"
+    " of when with error option new support bug documentation DATABASES DEBUG save get filter"
+)
+WORDS = TEXT.split()
 
 
 def make_base(out: Path, head: bool = False) -> Path:
@@ -45,7 +49,7 @@ def classified(n: int) -> list[dict[str, Any]]:
             "id": f"{i:04}",
             "source": f"s{i % 2}",
             "group": f"g{i}",
-            "text": f"{kinds[i % 3][1]} the {WORDS[i % len(WORDS)]} {WORDS[i * 7 % len(WORDS)]} {i}",
+            "text": f"{kinds[i % 3][1]} the {WORDS[i % 20]} {WORDS[i * 7 % len(WORDS)]} {i}",
             "label": kinds[i % 3][0],
         }
         for i in range(n)

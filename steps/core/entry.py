@@ -1,4 +1,4 @@
-"""How a stage starts and how it fails: one line for what the user can mend, a traceback for our bugs."""
+"""How a stage starts, and fails: one line for what the user can mend, a traceback for our bugs."""
 
 import os
 import sys

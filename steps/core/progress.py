@@ -1,4 +1,4 @@
-"""Progress of long work: what, how far, how long still; a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, elsewhere a line now and then."""
 
 import sys
 import time

@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from steps.core.progress import track
+
 SUFFIXES = (".rst", ".txt")
 CHANGELOG = re.compile(  # by its folder, or by how its name begins
     r"(?i)(?:.*/)?(?:(?:releases?|changes|changelog|news)/[^/]*"
@@ -72,10 +74,10 @@ class Page(NamedTuple):
 
 def pages(root: Path) -> Iterator[Page]:
     """Parse all files of prose under `root`, in sorted order."""
-    for file in sorted(root.rglob("*")):
-        if file.suffix in SUFFIXES and file.is_file():
-            text = file.read_text(encoding="utf-8", errors="replace")
-            yield Page(file.relative_to(root).as_posix(), list(parse(text)))
+    files = sorted(file for file in root.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    for file in track(files, "read", len(files)):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        yield Page(file.relative_to(root).as_posix(), list(parse(text)))
 
 
 def parse(text: str) -> Iterator[Block]:

@@ -37,11 +37,15 @@ class Tray:
 
     def put(self, target: Path, stream: IO[bytes]) -> None:
         """Write one file; StepError where another is there already or the source is too large."""
-        if target.exists():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            out = target.open("xb")
+        except FileExistsError:
             where = target.relative_to(self.root)
-            raise StepError(f"two files of the source are both {where}; lower its `strip`")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out:
+            raise StepError(
+                f"two files of the source are both {where}; lower its `strip`"
+            ) from None
+        with out:
             while chunk := stream.read(1 << 20):
                 self.left -= len(chunk)
                 if self.left < 0:
