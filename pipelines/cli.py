@@ -61,6 +61,23 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def check() -> None:
+    """Find what is wrong in params.yaml before a run does."""
+    _check()
+    typer.echo("params.yaml is in order")
+
+
+def _check() -> None:
+    from pipelines.preflight import preflight
+
+    mistakes = preflight()
+    for line in mistakes:
+        typer.echo(f"error: {line}", err=True)
+    if mistakes:
+        raise typer.Exit(1)
+
+
+@app.command()
 def train() -> None:
     """Run what is stale in dvc.yaml as a Prefect flow, stage by stage.
 
@@ -68,6 +85,7 @@ def train() -> None:
     """
     from pipelines import stages
 
+    _check()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running stage is ended too
     started = time.monotonic()
     graph = stages.read()

@@ -24,8 +24,10 @@ QUIET = {
 }
 # Errors that, anywhere below an MLflow error, mean that a server did not answer.
 CARRIERS = ("requests", "urllib3", "sqlalchemy", "botocore")
-SILENCE = ("Connect", "ReadTimeout", "Timeout", "Proxy", "Protocol", "Retry", "MaxRetry")
-SILENCE += ("NewConnection", "Endpoint", "Operational", "Interface")
+SILENCE = (  # what the names of such errors begin with
+    *("Connect", "Endpoint", "Interface", "MaxRetry", "NewConnection", "Operational"),
+    *("Protocol", "Proxy", "ReadTimeout", "Retry", "Timeout"),
+)
 
 
 class Down(StepError):

@@ -127,10 +127,11 @@ def files(found: Version) -> tuple[Path, Path]:
         uri = client.get_model_version_download_uri(found.task, str(found.number))
         path = Path(uri.removeprefix("file://"))
         if not path.is_absolute():
-            path = DOWNLOADS / found.task / found.lineage
-            if not path.exists():
-                with whole(path) as made:
+            folder = DOWNLOADS / found.task / found.lineage
+            if not folder.exists():
+                with whole(folder) as made:
                     mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(made))
+            path = folder / path.name
     inside = path / "artifacts"
     return inside / found.task, inside / _evidence_name(found.task)
 
@@ -221,7 +222,12 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
     if not client.search_registered_models(f"name = '{task}'"):
         client.create_registered_model(task)
     made = client.create_model_version(
-        task, logged.model_uri, run.info.run_id, tags=known, description=_describe(about)
+        task,
+        logged.model_uri,
+        run.info.run_id,
+        tags=known,
+        description=_describe(about),
+        model_id=logged.model_id,  # a server refuses a models:/ source without it
     )
     return versions.read(made)
 

@@ -225,3 +225,20 @@ def test_an_unknown_reader_is_answered_with_those_there_are() -> None:
         StepError, match=r"no reader 'rts' \(did you mean 'rst'\?\); there is: jsonl"
     ):
         readers.load("rts")
+
+
+def test_components_are_told_by_the_page_that_one_component_owns(tmp_path):
+    from steps.readers.rst_components import component, read
+
+    pages = {
+        "topics/db/queries.txt": "db",
+        "ref/forms/api.txt": "forms",
+        "intro/tutorial.txt": None,
+    }
+    for name in pages:
+        file = tmp_path / "django-5/docs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("=====\nTitle\n=====\n\nA paragraph of some words about this.\n")
+    assert {name: component(f"django-5/docs/{name}") for name in pages} == pages
+    assert component("elsewhere/topics/db/queries.txt") is None
+    assert sorted(row["label"] for row in read(tmp_path)) == ["db", "forms"]

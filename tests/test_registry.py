@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from safetensors import SafetensorError
 
-from pipelines import connection, lineage, registry
+from pipelines import connection, lineage, promotion, registry
 from steps import register
 from steps.core.entry import StepError
 from steps.core.files import read_json, write_text
@@ -193,6 +196,46 @@ def test_a_server_that_falls_silent_later_is_down_and_a_refusal_of_mlflow_is_not
     with pytest.raises(connection.Down, match=r"http://127\.0\.0\.1 does not answer"):
         registry.champion(TASK)
     assert not connection.lost(ValueError("a bug"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A real MLflow server that keeps the artifacts itself, in its own process group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    command = [str(Path(sys.executable).with_name("mlflow")), "server", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not answers(uri):
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    yield uri
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def answers(uri: str) -> bool:
+    try:
+        connection.probe(uri)
+    except connection.Down:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_server_registers_promotes_and_gives_the_bundle_back(project, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert registry.register(TASK, BUNDLE, REPORT)["added"]
+    assert not registry.register(TASK, BUNDLE, REPORT)["added"]
+    assert promotion.promote(TASK, None, False, "").moved
+    assert registry.status(TASK)["champion"] == 1
+    assert lineage.dvc_hash(registry.champion_bundle(TASK)) == lineage.dvc_hash(BUNDLE)
 
 
 def test_a_database_that_is_down_is_told_in_one_line(monkeypatch):

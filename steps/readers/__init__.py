@@ -16,6 +16,7 @@ READERS = {  # a name -> its module, imported when used: to change one reader ch
     "jsonl": "steps.readers.jsonl",
     "rst": "steps.readers.rst",
     "rst_changes": "steps.readers.rst_changes",
+    "rst_components": "steps.readers.rst_components",
     "rst_entities": "steps.readers.rst_entities",
     "text": "steps.readers.text",
 }

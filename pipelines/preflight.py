@@ -1,0 +1,75 @@
+"""What can be known to be wrong before a run begins: every name and path in params.yaml."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from steps import readers
+from steps.core.entry import StepError
+from steps.core.params import Corpus, Params, Section, Task, check, choose, load
+from steps.judge.metrics import metric_for
+from steps.judge.slices import KINDS
+from steps.tasks import TASKS
+from steps.transfer.strategies import strategy
+
+
+def preflight(params: Params | None = None) -> list[str]:
+    """Return all mistakes, each as one line: expected, found, what to do."""
+    found = params or load()
+    return [line for one in _checks(found) if (line := _said(one))]
+
+
+def _checks(params: Params) -> Iterator[Callable[[], object]]:
+    for name, source in params.sources.items():
+        yield lambda name=name, path=source.path: _there(f"sources.{name}.path", path)
+    for name, corpus in params.corpora.items():
+        yield lambda name=name, corpus=corpus: _reads(f"corpora.{name}", corpus, "documents")
+    for name, task in params.tasks.items():
+        yield lambda task=task: choose(task.type, TASKS, "task type")
+        yield lambda name=name, task=task: _reads(f"tasks.{name}", task, task.type)
+        yield lambda task=task: metric_for(task.metric, task.type)
+        for kind in task.slices:
+            yield lambda kind=kind: choose(kind, KINDS, "slice")
+    for name, recipe in params.recipes.items():
+        yield lambda name=name, recipe=recipe: _recipe(name, recipe.model_dump())
+    starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
+    starts |= {f"recipes.{name}": recipe.start for name, recipe in params.recipes.items()}
+    for name, start in starts.items():
+        yield lambda name=name, start=start: _start(f"{name}.start", start, params)
+
+
+def _said(one: Callable[[], object]) -> str:
+    try:
+        one()
+    except StepError as error:
+        return f"params.yaml: {' '.join(str(error).split())}"
+    return ""
+
+
+def _there(where: str, path: str) -> None:
+    if "://" not in path and not Path(path).exists():
+        raise StepError(
+            f"{where} is {path!r}, and nothing is there; put the files there, or mend it"
+        )
+
+
+def _reads(where: str, entry: Corpus | Task, kind: str) -> None:
+    """A reader must be there, and make what is asked of it."""
+    if kind not in readers.load(entry.reader).KIND:
+        able = [name for name in readers.READERS if kind in readers.load(name).KIND]
+        raise StepError(
+            f"{where}: reader {entry.reader!r} makes no {kind}; take: {', '.join(able)}"
+        )
+
+
+def _recipe(name: str, knobs: dict[str, object]) -> None:
+    settings: type[Section] = strategy(str(knobs["strategy"])).Settings
+    check(settings, knobs, f"recipes.{name}")
+
+
+def _start(where: str, start: str, params: Params) -> None:
+    made = {f"data/raw/{name}" for name in params.sources}
+    made |= {f"models/{name}" for name in params.adaptations}
+    if start not in made and not Path(start).exists():
+        raise StepError(
+            f"{where} is {start!r}; expected a folder, or one of: {', '.join(sorted(made))}"
+        )

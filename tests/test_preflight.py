@@ -1,0 +1,35 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.preflight import preflight
+from steps.core.params import Params
+from tests.projects import overlay
+
+DEMO = yaml.safe_load(Path("params.yaml").read_text())
+
+
+def test_the_demo_is_in_order():
+    assert preflight(Params.model_validate(DEMO)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sources": {"pydocs": {"path": "none/here"}}}, "sources.pydocs.path is 'none/here'"),
+        ({"corpora": {"pydocs": {"reader": "rts"}}}, "no reader 'rts' (did you mean 'rst'?)"),
+        ({"tasks": {"changes": {"reader": "rst"}}}, "makes no classification; take: jsonl, rst_ch"),
+        ({"tasks": {"changes": {"metric": "span_f1"}}}, "for classification take: accuracy, macro"),
+        ({"tasks": {"changes": {"slices": ["lenght"]}}}, "did you mean 'length'"),
+        ({"recipes": {"full": {"learning_rat": 1}}}, "recipes.full: learning_rat is not a key"),
+        ({"recipes": {"full": {"start": "models/dpat"}}}, "one of: data/raw/minilm, data/raw/py"),
+        ({"recipes": {"mine": {"strategy": "fulll", "start": "models/dapt"}}}, "mean 'full'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(change: dict[str, Any], said: str):
+    mistakes = preflight(Params.model_validate(overlay(DEMO, change)))
+    assert len(mistakes) == 1
+    assert said in mistakes[0]
+    assert "\n" not in mistakes[0]
