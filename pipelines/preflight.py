@@ -1,6 +1,7 @@
 """What can be known to be wrong before a run begins: every name and path in params.yaml."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from steps import readers
@@ -20,21 +21,21 @@ def preflight(params: Params | None = None) -> list[str]:
 
 def _checks(params: Params) -> Iterator[Callable[[], object]]:
     for name, source in params.sources.items():
-        yield lambda name=name, path=source.path: _there(f"sources.{name}.path", path)
+        yield partial(_there, f"sources.{name}.path", source.path)
     for name, corpus in params.corpora.items():
-        yield lambda name=name, corpus=corpus: _reads(f"corpora.{name}", corpus, "documents")
+        yield partial(_reads, f"corpora.{name}", corpus, "documents")
     for name, task in params.tasks.items():
-        yield lambda task=task: choose(task.type, TASKS, "task type")
-        yield lambda name=name, task=task: _reads(f"tasks.{name}", task, task.type)
-        yield lambda task=task: metric_for(task.metric, task.type)
+        yield partial(choose, task.type, TASKS, "task type")
+        yield partial(_reads, f"tasks.{name}", task, task.type)
+        yield partial(metric_for, task.metric, task.type)
         for kind in task.slices:
-            yield lambda kind=kind: choose(kind, KINDS, "slice")
+            yield partial(choose, kind, KINDS, f"slice (tasks.{name}.slices)")
     for name, recipe in params.recipes.items():
-        yield lambda name=name, recipe=recipe: _recipe(name, recipe.model_dump())
+        yield partial(_recipe, name, recipe.model_dump())
     starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
     starts |= {f"recipes.{name}": recipe.start for name, recipe in params.recipes.items()}
     for name, start in starts.items():
-        yield lambda name=name, start=start: _start(f"{name}.start", start, params)
+        yield partial(_start, f"{name}.start", start, params)
 
 
 def _said(one: Callable[[], object]) -> str:
