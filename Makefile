@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STARTED := $(shell date +%s)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where the shell forbids bytecode, each stage would compile torch and transformers anew: 15 s each
+export PYTHONDONTWRITEBYTECODE :=
 # uv installs in seconds what takes pip minutes; it is told where pip was told to look
 PIP_SAYS = $$($(BIN)/python -m pip config get global.$(1) 2>/dev/null || true)
 UV = @export PATH="$(CURDIR)/$(BIN):$$PATH"; \
