@@ -116,17 +116,16 @@ def commit() -> Commit:
 
 def _makers(entries: Entries, reader: str, dep: dict[str, Any]) -> list[str]:
     """Stages whose outs are, hold or lie in the path that is read."""
-    wanted = Path(dep["path"])
+    wanted = dep["path"]
     makers = []
     for name, entry in entries.items():
-        for path, made in _hashes(entry, "outs").items():
-            out = Path(path)
+        for out, made in _hashes(entry, "outs").items():
             if out == wanted and made != dep.get("md5"):
                 raise StepError(
-                    f"{LOCK}: {name} has made another {path} since {reader} read it; "
+                    f"{LOCK}: {name} has made another {out} since {reader} read it; "
                     f"run `dvc repro {reader}`"
                 )
-            if out == wanted or out in wanted.parents or wanted in out.parents:
+            if out == wanted or wanted.startswith(f"{out}/") or out.startswith(f"{wanted}/"):
                 makers.append(name)
     return makers
 

@@ -216,9 +216,8 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
                 python_model=str(CODE),
                 artifacts={"bundle": str(bundle), "evidence": str(proof)},
                 pip_requirements=requirements(),
-                input_example=EXAMPLE,
             )
-    mlflow.pyfunc.load_model(logged.model_uri).predict(EXAMPLE)  # log_model only warns if it fails
+    mlflow.pyfunc.load_model(logged.model_uri).predict(EXAMPLE)  # and so it is known to load
     if not client.search_registered_models(f"name = '{task}'"):
         client.create_registered_model(task)
     made = client.create_model_version(

@@ -51,6 +51,23 @@ def compare(
     return found | {"headline": headline(found)}
 
 
+def verify(contest: Contest) -> None:
+    """Score winner and baseline on test once more, by scikit-learn or seqeval; they must agree."""
+    from steps.judge.evaluated import as_evaluate  # takes seconds
+
+    metric = as_evaluate(contest.metric.name)
+    truth = contest.references["test"].values
+    for name in {contest.winner, contest.baseline}:
+        said = contest.candidates[name].parts["test"].values
+        for (seed, ours), values in zip(contest.seeds("test", name).items(), said, strict=True):
+            theirs = metric.compute(references=truth, predictions=values)[contest.metric.name]
+            if abs(ours - theirs) > 1e-5:
+                raise StepError(
+                    f"{contest.task} {name}, seed {seed}: {contest.metric.name} is {ours} here and "
+                    f"{theirs} by `evaluate`; this is a defect of Outplant, and nothing is decided"
+                )
+
+
 def summary(comparison: dict[str, Any]) -> dict[str, Any]:
     """Few numbers, for `dvc metrics diff`."""
     numbers = ("difference", "low", "high")
@@ -95,6 +112,7 @@ def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, s
         params.gate.baseline,
         params.judge,
     )
+    verify(contest)
     losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}
     comparison = compare(contest, params.recipes, losses, knobs.slices)
     about = read_json(splits / "task.json")

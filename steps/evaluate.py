@@ -15,7 +15,7 @@ from steps.core.entry import run
 from steps.core.files import read_json, read_rows, whole, write_json, write_rows
 from steps.core.params import Evaluation, Task, choose, load
 from steps.judge.calibration import calibration, corrects
-from steps.judge.metrics import as_evaluate
+from steps.judge.metrics import compute
 from steps.tasks import Prediction, task_type
 from steps.transfer.checkpoints import load_candidate
 
@@ -70,16 +70,15 @@ def table(about: dict[str, Any], parts: dict[str, Rows], found: dict[str, ByFold
 def scores(
     about: dict[str, Any], task: Task, parts: dict[str, Rows], found: dict[str, ByFolder]
 ) -> dict[str, Any]:
-    """Score each part: mean and standard deviation over seeds, by the task's `evaluate.Metric`."""
-    metric = as_evaluate(task.metric)
+    """Score each part: mean and standard deviation over seeds."""
     kind = task_type(about["type"])
     said = {}
     for part, rows in parts.items():
         references = [kind.reference(row) for row in rows]
         by_folder = {
-            folder: metric.compute(
-                references=references, predictions=[item.value for item in predictions]
-            )[task.metric]
+            folder: compute(
+                task.metric, references, [item.value for item in predictions], about["labels"]
+            )
             for folder, predictions in found[part].items()
         }
         values = [by_folder[folder] for folder in about["weights"].values()]

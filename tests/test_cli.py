@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def current(toy: Path) -> Path:
-    """The toy project with nothing stale."""
+    """The toy project with nothing stale, beside params that `outplant train` finds right."""
+    (toy / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    shutil.copytree(ROOT / "infra" / "demo", toy / "infra" / "demo")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], check=True)
     return toy
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steps.core.entry import StepError
-from steps.judge.metrics import METRICS, as_evaluate, compute, metric_for
+from steps.judge.evaluated import as_evaluate
+from steps.judge.metrics import METRICS, compute, metric_for
 
 LABELS = ["a", "b", "c", "d"]
 LENGTH = 12

@@ -66,8 +66,11 @@ def _dicts(values: Values) -> list[list[dict[str, Any]]]:
     ]
 
 
-def make(name: str) -> evaluate.Metric:
-    """Return a metric that keeps its inputs in memory: no cache folder, no lock file."""
+def as_evaluate(name: str) -> evaluate.Metric:
+    """Make a metric of METRICS an `evaluate.Metric`, without a hub, a cache folder or a lock file.
+
+    `.compute(references=values, predictions=values)` returns `{name: float}`.
+    """
     if name == "span_f1":
         return SpanF1(keep_in_memory=True)
     return Labels(config_name=name, keep_in_memory=True)

@@ -118,18 +118,6 @@ def stack(
     return np.stack([metric.statistics(references, said, labels) for said in seeds])
 
 
-def as_evaluate(name: str) -> Any:
-    """Make the metric an `evaluate.Metric` over scikit-learn or seqeval, without a hub or a file.
-
-    `.compute(references=values, predictions=values)` returns `{name: float}`. The import of
-    evaluate takes seconds; it happens here.
-    """
-    metric = choose(name, METRICS, "metric")
-    from steps.judge.evaluated import make
-
-    return make(metric.name)
-
-
 def _places(values: Values, of: dict[str, int]) -> npt.NDArray[np.int64]:
     unknown = sorted({str(value) for value in values} - of.keys())
     if unknown:

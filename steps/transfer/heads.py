@@ -1,12 +1,16 @@
 """Linear heads: a unit's vector -> the probability of each class; and plain sparse features."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from steps.core.files import read_json, write_json
+from steps.transfer.strategies import Material, Reading
+
+if TYPE_CHECKING:
+    from steps.transfer.encoder import Encoder
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,6 +32,24 @@ def fit_logistic(vectors: Any, targets: np.ndarray, classes: int, inverse: float
     bias = np.full(classes, -1e4, dtype=np.float32)
     weight[fitted.classes_], bias[fitted.classes_] = coefficients, intercept
     return {"weight": weight, "bias": bias}
+
+
+def fit_frozen(encoder: "Encoder", material: Material, inverse: float) -> Arrays:
+    """Logistic regression on what the encoder makes of the examples; as `fit_logistic`.
+
+    Each of its dimensions is standardised for the fit, which then becomes part of the head;
+    `inverse` is shared among them, so that it means the same for every width.
+    """
+    reading = Reading(material.type, material.classes, material.max_tokens, batch_size=32)
+    texts = [example["text"] for example in material.examples]
+    targets = [material.type.targets(example, material.classes) for example in material.examples]
+    vectors = np.concatenate(encoder.vectors(reading, texts))  # (units, width)
+    centre, spread = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
+    flat = np.concatenate(targets).astype(np.int64)
+    share = inverse / vectors.shape[1]
+    head = fit_logistic((vectors - centre) / spread, flat, len(material.classes), share)
+    weight = (head["weight"] / spread).astype(np.float32)
+    return {"weight": weight, "bias": (head["bias"] - weight @ centre).astype(np.float32)}
 
 
 def probabilities(head: Arrays, vectors: Any) -> np.ndarray:

@@ -26,7 +26,7 @@ STRATEGIES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Material:
     """What a candidate is trained on; `type` is a module of steps.tasks."""
 

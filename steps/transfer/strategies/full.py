@@ -1,8 +1,12 @@
 """Strategy `full`: every weight moves, with a linear head on each unit's vector.
 
-Devlin et al. 2019, section 3.2; the schedule is their linear one with a warm-up.
+Devlin et al. 2019, section 3.2; the schedule is their linear one with a warm-up. The head starts
+as a logistic regression on the still frozen encoder: with few labels a random one spoils the
+encoder before it has learnt itself (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained
+Features and Underperform Out-of-Distribution").
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,13 +47,22 @@ def fit(material: Material, settings: Settings, start: Path, seed: int, out: Pat
     torch.manual_seed(seed)
     encoder = Encoder(start)
     set_dropout(encoder.model, settings.dropout)
-    head = nn.Linear(encoder.width, len(material.classes)).to(encoder.device)
-    nn.init.normal_(head.weight, std=0.02)
-    nn.init.zeros_(head.bias)
+    head = nn.Linear(encoder.width, len(material.classes))
+    first = {name: torch.from_numpy(part) for name, part in _first_head(material, start).items()}
+    head.load_state_dict(first)
+    head.to(encoder.device)
     _train(encoder, head, material, settings, np.random.default_rng(seed))
     encoder.save(out)
     state: dict[str, Any] = {name: part.cpu().numpy() for name, part in head.state_dict().items()}
     save_head(state, out)
+
+
+@lru_cache(maxsize=1)  # all seeds begin with the same
+def _first_head(material: Material, start: Path) -> Any:
+    from steps.transfer.encoder import Encoder
+    from steps.transfer.heads import fit_frozen
+
+    return fit_frozen(Encoder(start), material, inverse=1.0)
 
 
 def _train(
