@@ -3,7 +3,6 @@
 python -m steps.bundle TASK REPORT SPLITS STARTS CANDIDATES OUT
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from steps.core.files import digest, read_json, whole, write_json, write_text
 from steps.core.params import choose, load
 from steps.transfer.checkpoints import save_bundle_model
 
-ALLOWED = {".json", ".md", ".model", ".safetensors", ".skops", ".txt"}
+ALLOWED = {".json", ".md", ".model", ".safetensors", ".txt"}
 PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 ZIP = b"PK\x03\x04"
 PIPELINES = {"tokens": "token-classification", "classification": "text-classification"}
@@ -56,8 +55,8 @@ def refuse_code(folder: Path) -> None:
         why = _danger(path)
         if why:
             raise StepError(
-                f"{path.name} {why}, and a bundle holds no code: save weights as safetensors, "
-                f"scikit-learn models as skops (files may be {', '.join(sorted(ALLOWED))})"
+                f"{path.name} {why}, and a bundle holds no code: save weights as "
+                f"safetensors (files may be {', '.join(sorted(ALLOWED))})"
             )
 
 
@@ -173,17 +172,7 @@ def _danger(path: Path) -> str:
         start = stream.read(4)
     if start.startswith(PICKLE):
         return "is a pickle by its first bytes"
-    if start == ZIP and any(name.endswith((".pkl", ".pickle")) for name in _members(path)):
-        return "is an archive with a pickle in it"
-    return ""
-
-
-def _members(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except zipfile.BadZipFile:
-        return ["unreadable.pkl"]
+    return "is an archive, as torch.save makes them" if start == ZIP else ""
 
 
 def main(task: str, report: Path, splits: Path, starts: Path, candidates: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from steps.core.files import read_json, whole, write_json, write_text
 from steps.core.params import Recipe, choose, load
 from steps.judge import adaptation
 from steps.judge.contest import PARTS, Candidate, Contest, against_baseline, described
+from steps.judge.libraries import library_score
 from steps.judge.load import read_predictions, read_references
 from steps.judge.metrics import metric_for
 from steps.judge.report import Evidence, render
@@ -53,18 +54,15 @@ def compare(
 
 def verify(contest: Contest) -> None:
     """Score winner and baseline on test once more, by scikit-learn or seqeval; they must agree."""
-    from steps.judge.evaluated import as_evaluate  # takes seconds
-
-    metric = as_evaluate(contest.metric.name)
     truth = contest.references["test"].values
     for name in {contest.winner, contest.baseline}:
         said = contest.candidates[name].parts["test"].values
         for (seed, ours), values in zip(contest.seeds("test", name).items(), said, strict=True):
-            theirs = metric.compute(references=truth, predictions=values)[contest.metric.name]
+            theirs = library_score(contest.metric.name, truth, values)
             if abs(ours - theirs) > 1e-5:
                 raise StepError(
                     f"{contest.task} {name}, seed {seed}: {contest.metric.name} is {ours} here and "
-                    f"{theirs} by `evaluate`; this is a defect of Outplant, and nothing is decided"
+                    f"{theirs} by its library; this is a defect of Outplant, and nothing is decided"
                 )
 
 
