@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from steps import compare as stage
-from steps.compare import compare, read_candidates
+from steps.compare import compare, read_candidates, verify
 from steps.core.entry import StepError
 from steps.core.files import read_json
 from steps.core.params import Recipe
@@ -193,3 +194,12 @@ def test_the_stage_writes_the_same_bytes_twice(
     assert first == again
     assert len(first) == 3
     assert set(read_json(field / "one.json")) == {"winner", "baseline", "difference", "low", "high"}
+
+
+@pytest.mark.parametrize("kind", ["classification", "tokens"])
+def test_scores_that_the_library_does_not_give_stop_the_stage(tmp_path: Path, kind: str) -> None:
+    good = contest(play(tmp_path, SKILLS, kind), sorted(SKILLS))
+    verify(good)
+    wrong = replace(good.metric, score=lambda sums: good.metric.score(sums) + 0.01)
+    with pytest.raises(StepError, match="by its library"):
+        verify(replace(good, metric=wrong))

@@ -201,6 +201,14 @@ def test_a_text_file_is_a_document_and_a_bad_one_is_listed(tmp_path: Path) -> No
     assert second["reason"] == "not_utf8"
 
 
+def test_each_line_of_any_file_is_a_document(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"one line\n\n  another\xff\n")
+    found = list(readers.load("lines").read(tmp_path))
+    assert [record["text"] for record in found] == ["one line", "another\ufffd"]
+    assert {record["group"] for record in found} == {"a/b"}
+
+
 def test_json_lines_give_spans_in_both_spellings(tmp_path: Path) -> None:
     rows = [
         {"text": "ab cd", "spans": [[0, 2, "X"]], "group": "g"},

@@ -14,6 +14,7 @@ from steps.core.params import choose
 
 READERS = {  # a name -> its module, imported when used: to change one reader changes no other
     "jsonl": "steps.readers.jsonl",
+    "lines": "steps.readers.lines",
     "rst": "steps.readers.rst",
     "rst_changes": "steps.readers.rst_changes",
     "rst_components": "steps.readers.rst_components",
