@@ -140,7 +140,7 @@ def serve(load: Callable[[Path], Predicts]) -> None:
     """Make the loaded bundle what MLflow's pyfunc predicts with; `champion.py` calls it."""
     import mlflow
 
-    class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+    class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         """Texts, or a frame with one column of texts -> a dict each."""
 
         def load_context(self, context: Any) -> None:

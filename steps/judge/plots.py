@@ -119,6 +119,7 @@ def _names(axes: "Axes", names: Sequence[str], bold: str) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="x", color=STAND_INS["line"], linewidth=0.6)
+    axes.locator_params(axis="x", nbins=5)  # more would touch beside long names
     for tick in axes.get_yticklabels():
         tick.set_fontweight("bold" if tick.get_text() == bold else "normal")
 
