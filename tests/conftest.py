@@ -16,6 +16,13 @@ for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
 
 
+@pytest.fixture(autouse=True)
+def own_registry() -> Iterator[None]:
+    """MLflow hands its address on in the environment; no test gets another's."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real temporary Prefect server, one for all tests that ask for it."""
