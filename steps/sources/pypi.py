@@ -19,7 +19,6 @@ from steps.core.progress import track
 from steps.sources.tray import Tray, in_threads, read_lines, say_links
 
 TRIES = 3
-PYPI = "https://pypi.org/simple"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -93,13 +92,14 @@ def pip_settings() -> dict[str, list[str]]:
 
 def _finders() -> list[Any]:
     """One finder for each place pip would look in, so that a dead index hides no living one."""
+    from pip._internal.models.index import PyPI  # pip's own default has no public name
     from unearth import PackageFinder
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers import PyPIClient
 
     logging.getLogger("unearth").setLevel(logging.ERROR)  # an index that lacks a package is usual
     settings = pip_settings()
-    indexes = settings.get("index-url", [PYPI]) + settings.get("extra-index-url", [])
+    indexes = settings.get("index-url", [PyPI.simple_url]) + settings.get("extra-index-url", [])
     links = [at for at in settings.get("find-links", []) if "://" in at or Path(at).exists()]
     if settings.get("no-index", ["0"])[0].lower() in ("1", "true", "yes", "on"):
         indexes = []
