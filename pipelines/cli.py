@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,6 +107,44 @@ def _train_as_flow() -> None:
 
     training.show_lines()
     training.train()
+
+
+@app.command()
+def overlap(  # noqa: PLR0913, PLR0917 - the options of a command
+    left: Annotated[Path, typer.Argument(help="A file or folder, such as training data.")],
+    right: Annotated[Path, typer.Argument(help="What is looked for in it, such as a test set.")],
+    text: Annotated[str | None, typer.Option(help="The field that is compared.")] = None,
+    ngram: Annotated[int, typer.Option(help="Words of a run that counts as contained.")] = 13,
+    containment: Annotated[
+        float, typer.Option(help="Share of a text's runs that one record must have; 0: one run.")
+    ] = 0.0,
+    near: Annotated[float, typer.Option(help="Jaccard similarity of word pairs.")] = 0.8,
+    as_json: AsJson = False,
+) -> None:
+    """Count the records of RIGHT whose text stands in LEFT, and show pairs.
+
+    Each level includes the one before. RIGHT is held in memory, LEFT is streamed: give the larger
+    file first.
+    """
+    from pipelines import overlap as files
+    from pipelines import overlap_table
+    from steps.corpora.matching import Rules
+
+    found = files.overlap(left, right, text, Rules(ngram, containment, near))
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        overlap_table.show(found, sys.stdout)
+
+
+@app.command()
+def release(
+    corpus: Annotated[str, typer.Argument(help="A corpus of params.yaml, such as pydocs.")],
+) -> None:
+    """Make a corpus as it is now the version that drift is measured from."""
+    from pipelines.release import release as write
+
+    typer.echo(f"wrote {write(corpus)}; commit it")
 
 
 @app.command()

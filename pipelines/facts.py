@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from pipelines.versions import Version
 from steps.core.entry import StepError
 from steps.core.files import read_json
 from steps.core.params import Params, choose
-from steps.judge.bootstrap import paired, point, verdict
+from steps.judge.bootstrap import Paired, paired, point, verdict
 from steps.judge.load import Predictions, References, read_predictions, read_references
 from steps.judge.metrics import Array, Metric, metric_for
-from steps.judge.slices import slices
+from steps.judge.slices import halves, kinds_for, slices
 
 SPLITS = Path("data/splits")
 
@@ -34,36 +35,75 @@ def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     section = choose(task, params.tasks, "task")
     references = read_references(SPLITS / task, "test")
     metric = metric_for(section.metric, references.kind)
-    sides = [challenger, *([champion] if champion else [])]
     comparison = read_json(challenger.evidence / "comparison.json")
+    own = _statistics([challenger], references, metric)[0]
     facts = Facts(
         recipe=challenger.version.recipe,
         metric=section.metric,
-        score=point(_statistics([challenger], references, metric)[0], metric),
+        score=point(own, metric),
         data_valid=bool(read_json(challenger.evidence / "validation.json")["success"]),
-        baseline=_against_baseline(comparison),
+        baseline=_against_baseline(comparison, comparison["verdict"]),
         champion=None,
     )
-    if champion is None:
-        return facts
+    clean = _clean_items(references)
+    if clean is not None:
+        few = len(clean) < params.judge.min_slice
+        score = 0.0 if few else point(own[:, clean], metric)
+        said = f"{len(clean)} of {len(references.ids)}, fewer than judge.min_slice"
+        facts = replace(facts, clean=said if few else _on_clean(facts, comparison, score))
+    return (
+        _against_champion(facts, [challenger, champion], references, params) if champion else facts
+    )
+
+
+def _against_champion(
+    facts: Facts, sides: list[Side], references: References, params: Params
+) -> Facts:
+    """Add the difference to the champion, by slice and on the clean items too."""
+    section, clean = params.tasks[sides[0].version.task], _clean_items(references)
+    metric = metric_for(section.metric, references.kind)
     try:
         counts = _statistics(sides, references, metric)
     except StepError as error:  # such as a label that the task no longer has
-        return replace(facts, champion=f"it cannot be compared: {error}")
-    found = paired(counts[0], counts[1], metric, params.judge)
+        why = f"it cannot be compared: {error}"
+        if isinstance(facts.clean, Facts):
+            facts = replace(facts, clean=replace(facts.clean, champion=why))
+        return replace(facts, champion=why)
+    if isinstance(facts.clean, Facts):
+        on_clean = paired(counts[0][:, clean], counts[1][:, clean], metric, params.judge)
+        facts = replace(facts, clean=replace(facts.clean, champion=_difference(on_clean)))
     scores = [
         _slices(references, section.slices, count, metric, params.judge.min_slice)
         for count in counts
     ]
     return replace(
         facts,
-        champion=Difference(verdict(found), found.difference, found.low, found.high),
+        champion=_difference(paired(counts[0], counts[1], metric, params.judge)),
         slices={name: (scores[0][name], scores[1][name]) for name in scores[0]},
     )
 
 
-def _against_baseline(comparison: dict[str, object]) -> Difference | None:
-    found = comparison["verdict"]
+def _clean_items(references: References) -> list[int] | None:
+    """Places of the test items that training does not have; None where it has none at all."""
+    return halves(references.examples).get("clean")
+
+
+def _on_clean(facts: Facts, comparison: dict[str, Any], score: float) -> Facts:
+    """What is claimed, on the clean items: the baseline as it was compared with the challenger."""
+    baseline: Difference | str | None = "the comparison knows of no clean items; run `dvc repro`"
+    known = comparison.get("contamination")
+    if facts.baseline is None:
+        baseline = None
+    elif known and known["clean"]:
+        baseline = _against_baseline(comparison, known["clean"])
+    return replace(facts, score=score, baseline=baseline)
+
+
+def _difference(found: Paired) -> Difference:
+    return Difference(verdict(found), found.difference, found.low, found.high)
+
+
+def _against_baseline(comparison: dict[str, Any], found: Any) -> Difference | None:
     if comparison["winner"] == comparison["baseline"] or not isinstance(found, dict):
         return None
     return Difference(found["verdict"], found["difference"], found["low"], found["high"])
@@ -102,6 +142,7 @@ def _of_bundle(side: Side, said: Predictions, references: References) -> Predict
 def _slices(
     references: References, kinds: list[str], counts: Array, metric: Metric, min_items: int
 ) -> dict[str, float]:
+    kinds = kinds_for(references.examples, kinds)
     found = slices(references.examples, kinds, counts, metric, min_items)
     return {
         f"{kind} {name}": score["score"]

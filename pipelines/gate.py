@@ -1,7 +1,7 @@
 """The gate: may a challenger become champion? Facts in, a verdict out; nothing is read here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from steps.core.params import GateParams
@@ -26,16 +26,18 @@ class Facts:
 
     `baseline` is None where the challenger is the baseline itself, `champion` where there is none;
     a text in place of a champion's Difference says why the two cannot be compared. `slices` maps a
-    slice to the score of the challenger and of the champion on it.
+    slice to the score of the challenger and of the champion on it. `clean` is what is known of the
+    test items alone that training does not have, where it has some; a text says why nothing is.
     """
 
     recipe: str
     metric: str
     score: float
     data_valid: bool
-    baseline: Difference | None
+    baseline: Difference | str | None
     champion: Difference | str | None
     slices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    clean: "Facts | str | None" = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,17 @@ class Verdict:
 
 
 def decide(gate: GateParams, facts: Facts) -> Verdict:
-    """Judge every clause: one that fails refuses, else one undecided makes it inconclusive."""
+    """Judge every clause: one that fails refuses, else one undecided makes it inconclusive.
+
+    What is claimed must hold on all test items, and on the clean ones alone where some are not.
+    """
     clauses = (
         _minimum(gate, facts),
         _validation(facts),
         _baseline(gate, facts),
         _champion(facts),
         _slices(gate, facts),
+        *_clean(gate, facts.clean),
     )
     if any(not clause.passed and not clause.undecided for clause in clauses):
         return Verdict("refuse", clauses)
@@ -100,6 +106,8 @@ def _baseline(gate: GateParams, facts: Facts) -> Clause:
     expected = f"better than {gate.baseline}"
     if facts.baseline is None:
         return Clause("baseline", expected, "the winner is the baseline", True)
+    if isinstance(facts.baseline, str):
+        return Clause("baseline", expected, facts.baseline, False, undecided=True)
     return _better("baseline", expected, facts.baseline)
 
 
@@ -116,6 +124,15 @@ def _better(name: str, expected: str, found: Difference) -> Clause:
     return Clause(
         name, expected, str(found), found.verdict == "promote", found.verdict == "inconclusive"
     )
+
+
+def _clean(gate: GateParams, clean: Facts | str | None) -> Iterator[Clause]:
+    """The claims again, on the clean test items; none where all are."""
+    if isinstance(clean, str):
+        yield Clause("clean items", "enough test items that training has not", clean, False, True)
+    elif clean:
+        for clause in (_minimum(gate, clean), _baseline(gate, clean), _champion(clean)):
+            yield replace(clause, name=f"{clause.name}, clean items")
 
 
 def _slices(gate: GateParams, facts: Facts) -> Clause:

@@ -7,6 +7,8 @@ from pathlib import Path
 from steps import readers
 from steps.core.entry import StepError
 from steps.core.params import Corpus, Params, Section, Task, check, choose, load
+from steps.corpora import language
+from steps.corpora.filters import FILTERS
 from steps.judge.metrics import metric_for
 from steps.judge.slices import KINDS
 from steps.tasks import TASKS
@@ -24,6 +26,9 @@ def _checks(params: Params) -> Iterator[Callable[[], object]]:
         yield partial(_there, f"sources.{name}.path", source.path)
     for name, corpus in params.corpora.items():
         yield partial(_reads, f"corpora.{name}", corpus, "documents")
+        yield partial(language.check, corpus.languages)
+        for one in corpus.filters:
+            yield partial(choose, one, FILTERS, f"filter (corpora.{name}.filters)")
     for name, task in params.tasks.items():
         yield partial(choose, task.type, TASKS, "task type")
         yield partial(_reads, f"tasks.{name}", task, task.type)
@@ -34,6 +39,7 @@ def _checks(params: Params) -> Iterator[Callable[[], object]]:
         yield partial(_recipe, name, recipe.model_dump())
     starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
     starts |= {f"recipes.{name}": recipe.start for name, recipe in params.recipes.items()}
+    starts["profile"] = params.profile.start
     for name, start in starts.items():
         yield partial(_start, f"{name}.start", start, params)
 
@@ -60,6 +66,7 @@ def _reads(where: str, entry: Corpus | Task, kind: str) -> None:
         raise StepError(
             f"{where}: reader {entry.reader!r} makes no {kind}; take: {', '.join(able)}"
         )
+    readers.options(entry.reader, entry.options, f"{where}.options")
 
 
 def _recipe(name: str, knobs: dict[str, object]) -> None:

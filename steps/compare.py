@@ -13,7 +13,14 @@ from steps.core.entry import StepError, run
 from steps.core.files import read_json, whole, write_json, write_text
 from steps.core.params import Recipe, choose, load
 from steps.judge import adaptation
-from steps.judge.contest import PARTS, Candidate, Contest, against_baseline, described
+from steps.judge.contest import (
+    PARTS,
+    Candidate,
+    Contest,
+    against_baseline,
+    contamination,
+    described,
+)
 from steps.judge.libraries import library_score
 from steps.judge.load import read_predictions, read_references
 from steps.judge.metrics import metric_for
@@ -43,6 +50,7 @@ def compare(
         "candidates": {name: described(contest, name, slices) for name in contest.candidates},
         "adaptation": adaptation.compare(contest, recipes, losses),
         "verdict": against_baseline(contest),
+        "contamination": contamination(contest),
         "slices": contest.by_slice(contest.winner, contest.baseline, slices),
         "test_items": len(test.ids),
         "test_digest": test.digest,
@@ -114,7 +122,8 @@ def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, s
     losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}
     comparison = compare(contest, params.recipes, losses, knobs.slices)
     about = read_json(splits / "task.json")
-    evidence = Evidence(contest, about["counts"], about["conflicts"], params.evaluation.bins)
+    bins = params.evaluation.bins
+    evidence = Evidence(contest, about["counts"], about["conflicts"], bins, about.get("overlap"))
     with whole(out) as made:
         write_json(made / "comparison.json", comparison)
         write_text(made / "report.html", render(comparison, evidence))

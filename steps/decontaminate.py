@@ -3,8 +3,8 @@
     python -m steps.decontaminate CORPUS DOCUMENTS SPLITS OUT METRICS
 
 A document goes when its group is held out by any task, when it or a paragraph of it is a held-out
-text, or when it contains one (`steps.corpora.overlap`). Each goes to removed.parquet with its
-reason, and read = kept + removed.
+text or near to one, or when it contains one (`steps.corpora.matching`). Each goes to removed/ with
+its reason, and read = kept + removed.
 """
 
 from collections import Counter
@@ -17,38 +17,44 @@ import pyarrow.parquet as pq
 
 from steps.core import params
 from steps.core.entry import StepError, run
-from steps.core.files import read_rows, whole, write_json
+from steps.core.files import Shards, count_rows, read_batches, read_rows, shards, whole, write_json
 from steps.core.params import Decontaminate
 from steps.core.progress import Bar
-from steps.corpora.overlap import HeldOut, Overlaps
+from steps.corpora.matching import HeldOut, Overlaps, Rules
 
 Document = dict[str, Any]
-BATCH = 10_000  # documents in memory at a time
+BATCH = 2_000  # documents looked at together
 HELD_OUT = ("test", "validation")
+GROWN = [pa.field(name, pa.string()) for name in ("reason", "task", "split")]
 
 
 class Decontamination:
-    """Says of one document after another why it must go, if it must."""
+    """Says of documents which must go, and why."""
 
     def __init__(self, held_out: list[HeldOut], settings: Decontaminate) -> None:
         self._groups = {item.group: item for item in reversed(held_out)}
-        self._overlaps = Overlaps(held_out, settings.ngram, settings.containment)
+        self._overlaps = Overlaps(held_out, Rules(**settings.model_dump()))
 
-    def judge(self, document: Document) -> Document | None:
-        """Return the document with reason, task and split added where it must go, else None."""
-        if by_group := self._groups.get(document["group"]):
-            found = ("group", by_group)
-        elif not (found := self._overlaps.find(document["text"])):
-            return None
-        reason, item = found
-        return {**document, "reason": reason, "task": item.task, "split": item.split}
+    def judge(self, groups: list[str], texts: list[str]) -> list[tuple[str, HeldOut] | None]:
+        """Give for each document the reason and the held-out text for which it goes, or None."""
+        by_group = [self._groups.get(group) for group in groups]
+        found = self._overlaps.find(texts)
+        return [("group", item) if item else hit for item, hit in zip(by_group, found, strict=True)]
 
 
 def decontaminate(
-    documents: list[Document], held_out: list[HeldOut], settings: Decontaminate
-) -> tuple[list[Document], list[Document]]:
-    """Return the documents kept, and those removed with their reasons."""
-    return _part(documents, Decontamination(held_out, settings))
+    documents: pa.RecordBatch, decontamination: Decontamination
+) -> tuple[pa.RecordBatch, list[Document]]:
+    """Return the documents kept, and those removed with reason, task and split."""
+    groups, texts = (documents[name].to_pylist() for name in ("group", "text"))
+    judged = decontamination.judge(groups, texts)
+    gone = documents.filter(pa.array([hit is not None for hit in judged])).to_pylist()
+    hits = (hit for hit in judged if hit)
+    removed = [
+        row | {"reason": reason, "task": item.task, "split": item.split}
+        for row, (reason, item) in zip(gone, hits, strict=True)
+    ]
+    return documents.filter(pa.array([hit is None for hit in judged])), removed
 
 
 def held_out_texts(splits: Path) -> list[HeldOut]:
@@ -63,43 +69,24 @@ def held_out_texts(splits: Path) -> list[HeldOut]:
     ]
 
 
-def _part(
-    documents: list[Document], decontamination: Decontamination
-) -> tuple[list[Document], list[Document]]:
-    kept: list[Document] = []
-    removed: list[Document] = []
-    for document in documents:
-        judged = decontamination.judge(document)
-        if judged is None:
-            kept.append(document)
-        else:
-            removed.append(judged)
-    return kept, removed
-
-
-def _batches(source: Path, what: str) -> Iterator[list[Document]]:
-    if not source.exists():
-        raise StepError(f"no file {source}; run `dvc repro` (or `dvc pull`) to make it")
-    with pq.ParquetFile(source) as file, Bar(what, file.metadata.num_rows) as bar:
-        for batch in file.iter_batches(BATCH):
-            yield batch.to_pylist()
+def _batches(source: Path, what: str) -> Iterator[pa.RecordBatch]:
+    with Bar(what, count_rows(source)) as bar:
+        for batch in read_batches(source, BATCH):
+            yield batch
             bar.advance(batch.num_rows)
 
 
 def _write(source: Path, out: Path, decontamination: Decontamination) -> Counter[str]:
-    """Stream the documents into two files; return how many went where, and why."""
-    schema = pq.read_schema(source).remove_metadata()
-    grown = pa.schema([*schema, *((name, pa.string()) for name in ("reason", "task", "split"))])
+    """Stream the documents into two folders; return how many went where, and why."""
+    schema = pq.read_schema(shards(source)[0]).remove_metadata()
+    grown = pa.schema([*schema, *GROWN])
     counts: Counter[str] = Counter()
-    with (
-        pq.ParquetWriter(out / "documents.parquet", schema, compression="zstd") as kept_file,
-        pq.ParquetWriter(out / "removed.parquet", grown, compression="zstd") as removed_file,
-    ):
+    with Shards(out / "documents", schema) as rest, Shards(out / "removed", grown) as gone:
         for documents in _batches(source, "decontaminate"):
-            kept, removed = _part(documents, decontamination)
-            kept_file.write_table(pa.Table.from_pylist(kept, schema=schema))
-            removed_file.write_table(pa.Table.from_pylist(removed, schema=grown))
-            counts.update(kept=len(kept), removed=len(removed))
+            kept, removed = decontaminate(documents.replace_schema_metadata(), decontamination)
+            rest.write(kept)
+            gone.write_rows(removed)
+            counts.update(kept=kept.num_rows, removed=len(removed))
             counts.update(f"reason {row['reason']}" for row in removed)
             counts.update(f"task {row['task']}" for row in removed)
     return counts
@@ -112,7 +99,7 @@ def main(corpus: str, documents: Path, splits: Path, out: Path, metrics: Path) -
     held_out = held_out_texts(splits)
     decontamination = Decontamination(held_out, settings.decontaminate)
     with whole(out) as folder:
-        counts = _write(documents / "documents.parquet", folder, decontamination)
+        counts = _write(documents / "documents", folder, decontamination)
         if not counts["kept"]:
             raise StepError(
                 f"corpus {corpus}: all {counts['removed']} documents overlap held-out texts;"

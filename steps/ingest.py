@@ -1,182 +1,139 @@
 """Stage `ingest`: raw files -> documents of a corpus, or examples of a task; each is accounted for.
 
-python -m steps.ingest corpus|task NAME RAW OUT METRICS
+    python -m steps.ingest corpus|task NAME RAW OUT METRICS
+
+Read, cleaned and filtered in processes, a portion of the files each; then duplicates are taken out.
+Memory does not grow with the corpus; DAFT_RUNNER=ray and RAY_ADDRESS put the work on a cluster.
 """
 
-import hashlib
-import json
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from steps import readers
 from steps.core import params
 from steps.core.entry import StepError, run
-from steps.core.files import whole, write_json, write_rows
-from steps.core.params import Corpus, Task
-from steps.corpora import dedup, pii
-from steps.corpora.ledger import ledger
-from steps.corpora.normalise import normalise, normalise_spans
-from steps.corpora.schemas import DUPLICATES, REJECTED, SCHEMAS
+from steps.core.files import whole, write_json
+from steps.core.params import Corpus, Section, Task
+from steps.core.progress import track
+from steps.corpora import dedup
+from steps.corpora.cleaning import Rules
+from steps.corpora.engine import in_processes
+from steps.corpora.filters import FILTERS
+from steps.corpora.intake import Intake, Portion, Tally
+from steps.corpora.schemas import SCHEMAS
+from steps.corpora.settle import Settlement, gather, ledger
+from steps.readers.files import File, files
 
-Record = dict[str, Any]
+PORTION = 16 << 20  # bytes of files, as stored, that one process reads at a time
 
 
-class Rules(NamedTuple):
-    """What a record must be like; `near_duplicates`: two so similar are one, 1 turns it off."""
+class Plan(NamedTuple):
+    """How records are read and cleaned; `given`: whether examples keep the split that their source
+    gives; `near_duplicates`: two so similar are one, 1 turns it off."""
 
     kind: str
-    min_words: int
-    max_words: int
-    min_letters: float
+    reader: str
+    options: Section
+    given: bool
+    rules: Rules
     near_duplicates: float
-    mask_pii: bool
 
 
-class Ingested(NamedTuple):
-    """The three ends of a record, each sorted by id, and their count."""
-
-    kept: list[Record]
-    rejected: list[Record]
-    duplicates: list[Record]
-    ledger: dict[str, Any]
-
-
-def ingest(records: Iterable[Record], rules: Rules) -> Ingested:
-    """Clean, filter, deduplicate; of copies the first by (source, group, position) is kept."""
-    ordered = sorted(records, key=lambda record: (record["source"], record["group"]))
-    read = Counter(record["source"] for record in ordered)
-    cleaned = [_clean(record, rules) for record in ordered]
-    _name(cleaned)
-    for record in cleaned:
-        record["reason"] = record.get("reason") or reason_against(record, rules)
-    rejected = [record for record in cleaned if record["reason"]]
-    unique, duplicates = _deduplicate([r for r in cleaned if not r["reason"]], rules)
-    masked: Counter[str] = sum((record["masked"] for record in unique), Counter())
-    ends = [sorted(rows, key=lambda row: row["id"]) for rows in (unique, rejected, duplicates)]
-    return Ingested(*ends, ledger(read, *ends, masked))
+def ingest(plan: Plan, raw: Path, out: Path) -> dict[str, Any]:
+    """Write the documents or examples under `raw`, what was rejected, and copies; their ledger."""
+    work = out / "work"
+    tallies = take_in(plan, raw, work)
+    rows = sum(tally.cleaned.total() for tally in tallies)
+    ends = deduplicate(plan, rows, work, out)
+    gather(work / "rejected", out / "rejected")
+    shutil.rmtree(work)
+    counts = ledger(tallies, ends)
+    write_json(out / "ledger.json", counts)
+    return counts
 
 
-def _clean(record: Record, rules: Rules) -> Record:
-    """Normalise one record's text and spans, and mask personal data; a copy."""
-    record = {"masked": Counter(), **record}
-    if rules.kind == "tokens" and not record.get("reason"):
-        record["reason"] = _against_spans(record["text"], record.get("spans"))
-    if rules.kind == "tokens" and not record["reason"]:
-        record["text"], record["spans"] = normalise_spans(record["text"], record["spans"])
-        return record
-    record["text"] = normalise(record["text"])
-    if rules.kind == "documents" and rules.mask_pii:
-        record["text"], record["masked"] = pii.mask(record["text"])
-    elif rules.kind == "classification":
-        record["label"] = str(record.get("label") or "").strip()
-    return record
+def take_in(plan: Plan, raw: Path, work: Path) -> list[Tally]:
+    """Read and clean all files under `raw` into shards below `work`, a tally for each portion."""
+    read = partial(readers.read, plan.reader, plan.options, plan.given)
+    intake = Intake(read, plan.kind, plan.rules, work / "cleaned", work / "rejected")
+    portions = [Portion(*one) for one in enumerate(portions_of(_files(plan.reader, raw)))]
+    return list(track(in_processes(intake, portions), "read and clean", len(portions)))
 
 
-def _against_spans(text: str, spans: list[Record] | None) -> str:
-    """Spans must lie inside the text, in order and apart."""
-    end = 0
-    for span in sorted(spans or [], key=lambda span: span["start"]):
-        if not end <= span["start"] < span["end"] <= len(text):
-            return "bad_spans"
-        end = span["end"]
-    return "" if spans is not None else "no_spans"
+def deduplicate(plan: Plan, rows: int, work: Path, out: Path) -> Settlement:
+    """Write the cleaned records below `work` to where they end: kept, or listed as a copy."""
+    copies = dedup.find(work / "cleaned", rows, plan.near_duplicates, work / "near")
+    ends = Settlement(work / "cleaned", plan.kind, copies)
+    ends.write(out / folder(plan.kind), out / "duplicates")
+    return ends
 
 
-def reason_against(record: Record, rules: Rules) -> str:
-    """Say why a record is not wanted, or nothing."""
-    text = record["text"]
-    words = len(text.split())
-    if words < rules.min_words or not words:
-        return "too_short"
-    if words > rules.max_words:
-        return "too_long"
-    visible = "".join(text.split())
-    if sum(map(str.isalpha, visible)) < rules.min_letters * len(visible):
-        return "few_letters"
-    if rules.kind == "classification" and not record["label"]:
-        return "no_label"
-    return ""
+def folder(kind: str) -> str:
+    return "documents" if kind == "documents" else "examples"
 
 
-def _name(records: list[Record]) -> None:
-    """Give each record an id: a digest of what it is, and of how many like it came before."""
-    seen: Counter[tuple[str, str, str]] = Counter()
-    for record in records:
-        key = (record["source"], record["group"], record["text"])
-        named = json.dumps([*key, seen[key]], ensure_ascii=False)
-        record["id"] = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:16]
-        seen[key] += 1
+def portions_of(found: list[File]) -> list[list[File]]:
+    """Group files that follow one another: a portion is so large that a process is worth while."""
+    portions: list[list[File]] = []
+    size = PORTION
+    for file in found:
+        if size >= PORTION:
+            portions.append([])
+            size = 0
+        portions[-1].append(file)
+        size += file.size
+    return portions
 
 
-def _deduplicate(records: list[Record], rules: Rules) -> tuple[list[Record], list[Record]]:
-    """Take out copies: same text and annotation, then texts that are nearly the same."""
-    keys = [json.dumps([r["text"], r.get("label"), r.get("spans")]) for r in records]
-    rest, same = _take_out(records, dedup.exact(keys), "exact")
-    if rules.near_duplicates == 1:
-        return rest, same
-    texts = [record["text"] for record in rest]
-    rest, alike = _take_out(rest, dedup.near(texts, rules.near_duplicates), "near")
-    return rest, same + alike
-
-
-def _take_out(
-    records: list[Record], copies: dict[int, int], kind: str
-) -> tuple[list[Record], list[Record]]:
-    taken = [
-        records[at] | {"kept": records[first]["id"], "kind": kind} for at, first in copies.items()
-    ]
-    return [record for at, record in enumerate(records) if at not in copies], taken
-
-
-def rules_of(entry: Corpus | Task) -> Rules:
-    """Read the rules off a section: examples of a task are neither masked nor matched nearly."""
-    if isinstance(entry, Corpus):
-        letters, near, masked = entry.min_letters, entry.near_duplicates, entry.mask_pii
-        return Rules("documents", entry.min_words, entry.max_words, letters, near, masked)
-    params.choose(entry.type, SCHEMAS, "kind of records for the task type")
-    return Rules(entry.type, entry.min_words, entry.max_words, 0, 1, False)
-
-
-def read(name: str, kind: str, raw: Path) -> list[Record]:
-    """Read all records under `raw`; StepError where the reader is not one for them."""
-    reader = readers.load(name)
-    if kind not in reader.KIND:
-        raise StepError(f"reader {name!r} gives {'/'.join(sorted(reader.KIND))}, not {kind};"
-                        " choose another reader in params.yaml")  # fmt: skip
+def _files(name: str, raw: Path) -> list[File]:
+    """List the files that the reader reads; StepError where there are none."""
     if not raw.exists():
         raise StepError(f"no folder {raw}; run `dvc repro` to fetch it")
-    records = list(reader.read(raw))
-    if not records:
-        files = Counter(path.suffix or path.name for path in raw.rglob("*") if path.is_file())
-        held = ", ".join(f"{count} {end}" for end, count in files.most_common(4)) or "no files"
+    found = files(raw, readers.load(name).SUFFIXES)
+    if not found:
+        ends = Counter(path.suffix or path.name for path in raw.rglob("*") if path.is_file())
+        held = ", ".join(f"{count} {end}" for end, count in ends.most_common(4)) or "no files"
         raise StepError(f"reader {name!r} found nothing to read in {raw} ({held}); choose another"
                         " reader, or mend the source's `include`")  # fmt: skip
-    return records
+    return found
 
 
-def save(found: Ingested, kind: str, out: Path) -> None:
-    """Write the Parquet files and the ledger, whole or not at all."""
-    name = "documents" if kind == "documents" else "examples"
-    with whole(out) as folder:
-        write_rows(folder / f"{name}.parquet", found.kept, SCHEMAS[kind])
-        write_rows(folder / "rejected.parquet", found.rejected, REJECTED)
-        write_rows(folder / "duplicates.parquet", found.duplicates, DUPLICATES)
-        write_json(folder / "ledger.json", found.ledger)
+def plan_of(entry: Corpus | Task, where: str) -> Plan:
+    """Read the plan off a section: examples are neither filtered, masked nor matched nearly."""
+    kind = "documents" if isinstance(entry, Corpus) else entry.type
+    params.choose(kind, SCHEMAS, "kind of records for the task type")
+    able = readers.load(entry.reader).KIND
+    if kind not in able:
+        raise StepError(f"reader {entry.reader!r} gives {'/'.join(sorted(able))}, not {kind};"
+                        " choose another reader in params.yaml")  # fmt: skip
+    options = readers.options(entry.reader, entry.options, f"{where}.options", kind)
+    limits = (entry.min_words, entry.max_words)
+    if isinstance(entry, Task):
+        rules = Rules(False, (), *limits, 0.0, (), False)
+        return Plan(kind, entry.reader, options, entry.split.given, rules, 1.0)
+    for name in entry.filters:
+        params.choose(name, FILTERS, f"filter (in {where}.filters)")
+    languages, chosen = tuple(entry.languages), tuple(entry.filters)
+    rules = Rules(entry.strip_html, languages, *limits, entry.min_letters, chosen, entry.mask_pii)
+    return Plan(kind, entry.reader, options, False, rules, entry.near_duplicates)
 
 
 def main(what: str, name: str, raw: Path, out: Path, metrics: Path) -> None:
     """Ingest the corpus or task NAME from the folder RAW into OUT; METRICS gets the ledger."""
     sections: dict[str, Any] = {"corpus": params.load().corpora, "task": params.load().tasks}
     entry = params.choose(name, params.choose(what, sections, "kind of data"), what)
-    rules = rules_of(entry)
-    found = ingest(read(entry.reader, rules.kind, raw), rules)
-    if not found.kept:
-        raise StepError(f"nothing of {raw} is kept: {found.ledger['reasons']}; widen the limits of"
-                        f" {what} {name}")  # fmt: skip
-    save(found, rules.kind, out)
-    write_json(metrics, found.ledger)
+    with whole(out) as made:
+        counts = ingest(plan_of(entry, f"{what} {name}"), raw, made)
+        if not counts["read"]:
+            raise StepError(f"the files in {raw} hold no records; put some there, or mend the"
+                            f" reader of {what} {name}")  # fmt: skip
+        if not counts["kept"]:
+            raise StepError(f"nothing of {raw} is kept: {counts['reasons']}; widen the limits of"
+                            f" {what} {name}")  # fmt: skip
+    write_json(metrics, counts)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def main(adaptation: str, documents: Path, start: Path, out: Path) -> None:
 
     os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing is forked here
     params = load()
-    rows = read_rows(documents / "documents.parquet")
+    rows = read_rows(documents / "documents")
     with whole(out) as made:
         pack(rows, read_tokenizer(start), params.pack, made)
         ledger = read_json(made / "ledger.json")

@@ -4,12 +4,17 @@
 
 Groups are drawn whole in an order that depends on the seed and their names: test first, then
 validation, as few as the sizes need (the corpus loses them too) when none gives more than a
-twentieth of its part, or than an average group has; the rest is for training. A text that stands in
-groups of two parts stays in the first: joining such groups would let one stock phrase ("Fixed a
-typo in the docs.") tie changelogs together without bound.
+twentieth of its part, or than an average group has; the rest is for training. A text that overlaps
+one of an earlier part (`steps.corpora.matching`, by the settings of `decontaminate`) is left out:
+joining such groups would let one stock phrase ("Fixed a typo in the docs.") tie changelogs together
+without bound. But a text that stands there twice with other words marked, or other questions asked
+of it, is no copy: such twins become one group.
 
 No label is looked at, save that training gets one example at least of each label it can: so a
 corrected label in test or validation moves nothing.
+
+Where the split is given, the examples' own `split` decides and the sizes are upper bounds. Overlap
+is reported then, not mended: the held-out examples that are `contaminated` say so.
 """
 
 import hashlib
@@ -19,39 +24,129 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steps.core import params
 from steps.core.entry import StepError, run
-from steps.core.files import digest, read_rows, whole, write_json, write_rows
+from steps.core.files import digest, read_rows, shards, whole, write_json, write_rows
 from steps.core.params import SplitParams
-from steps.corpora.overlap import normalised
+from steps.corpora.matching import Matcher, Rules, compare, count
+from steps.corpora.overlap import normalised, unmarked
 from steps.tasks import TASKS, task_type
 
 Example = dict[str, Any]
+Parts = dict[str, list[Example]]
 Labels = Callable[[list[Example]], list[str]]
 HELD_OUT = ("test", "validation")
+PARTS = ("train", "validation", "test")
 GROUPS = 20  # a large group gives a twentieth of a part at most: one release note is no sample
+CONTAMINATED = pa.field("contaminated", pa.bool_(), nullable=False)
+
+
+class Taken:
+    """The held-out examples so far, and how many others were left out for being like them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.dropped = rules, 0
+        self._matchers: list[Matcher] = []
+
+    def add(self, examples: list[Example]) -> None:
+        """Hold these out."""
+        self._matchers.append(Matcher([example["text"] for example in examples], self.rules))
+
+    def others(self, examples: list[Example]) -> list[Example]:
+        """Return the examples that overlap none of those held out."""
+        texts = [example["text"] for example in examples]
+        found = [matcher.first(texts) for matcher in self._matchers]
+        others = [e for e, *hits in zip(examples, *found, strict=True) if not any(hits)]
+        self.dropped += len(examples) - len(others)
+        return others
 
 
 def split(
-    task: str, examples: list[Example], wanted: SplitParams, labels: Labels
-) -> dict[str, list[Example]]:
+    task: str, examples: list[Example], wanted: SplitParams, labels: Labels, taken: Taken
+) -> Parts:
     """Return the parts, each sorted by id; StepError where examples or labels do not suffice."""
-    groups = _by_group(examples, wanted.seed)
+    if wanted.given:
+        parts = _given(task, examples, wanted, labels, taken)
+    else:
+        parts = _own(examples, wanted, labels, taken)
+        _check_sizes(task, examples, parts, wanted)
+    _check_labels(task, parts, labels)
+    return {part: sorted(found, key=lambda e: e["id"]) for part, found in parts.items()}
+
+
+def _own(examples: list[Example], wanted: SplitParams, labels: Labels, taken: Taken) -> Parts:
+    groups = _by_group(join_twins(examples), wanted.seed)
     average = -(-len(examples) // max(len(groups), 1))
-    parts: dict[str, list[Example]] = {}
-    taken: set[str] = set()
+    parts: Parts = {}
     for part in HELD_OUT:
         size = getattr(wanted, part)
         drawn = _draw(groups, size, max(size // GROUPS, average), taken)
         parts[part] = _shuffled(drawn, wanted.seed)[:size]
-        taken.update(normalised(example["text"]) for example in parts[part])
-    rest = _fresh((example for group in groups for example in group), taken)
+        taken.add(parts[part])
+    rest = taken.others([example for group in groups for example in group])
     parts["train"] = _cover(_shuffled(rest, wanted.seed), wanted.train, labels)
-    _check_sizes(task, examples, parts, wanted)
-    _check_labels(task, parts, labels)
-    return {part: sorted(found, key=lambda e: e["id"]) for part, found in parts.items()}
+    return parts
+
+
+def _given(
+    task: str, examples: list[Example], wanted: SplitParams, labels: Labels, taken: Taken
+) -> Parts:
+    """Divide as the examples say; a validation part that is not given is drawn from training."""
+    said: Parts = {part: [] for part in PARTS}
+    for example in examples:
+        if (part := example.get("split") or "train") not in said:
+            raise StepError(
+                f"task {task}: example {example['id']} has split {part!r}; expected one of:"
+                f" {', '.join(PARTS)}; correct it, or set tasks.{task}.split.given to false"
+            )
+        said[part].append(example)
+    if not said["validation"]:
+        groups = _by_group(join_twins(said["train"]), wanted.seed)
+        _check_groups(task, groups)
+        size = min(wanted.validation, len(said["train"]) // 2)
+        drawn = _draw(groups, size, max(1, size), taken)
+        said |= {"validation": drawn, "train": [e for group in groups for e in group]}
+    if short := [part for part in PARTS if not said[part]]:
+        found = ", ".join(f"{part} {len(said[part])}" for part in PARTS)
+        raise StepError(
+            f"task {task}: its split is given, but nothing is there for {', '.join(short)} (found"
+            f" {found}); name the files by their part (test.csv), give the reader a split column,"
+            f" or set tasks.{task}.split.given to false"
+        )
+    parts = {p: _shuffled(said[p], wanted.seed)[: getattr(wanted, p)] for p in HELD_OUT}
+    return parts | {"train": _cover(_shuffled(said["train"], wanted.seed), wanted.train, labels)}
+
+
+def join_twins(examples: list[Example]) -> list[Example]:
+    """Give one group to examples of one text that differ in what is marked in it or asked of it."""
+    same: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        same[unmarked(example["text"])].append(example)
+    group_of = {}
+    for twins in same.values():
+        if len({_said(example) for example in twins}) > 1:
+            group = min(example["group"] for example in twins)
+            group_of |= {example["id"]: group for example in twins}
+    return [e | {"group": group_of.get(e["id"], e["group"])} for e in examples]
+
+
+def _said(example: Example) -> str:
+    return json.dumps([normalised(example["text"]), example.get("spans"), example.get("question")])
+
+
+def contamination(parts: Parts, rules: Rules) -> dict[str, dict[str, int]]:
+    """Mark the held-out examples that training has; count them by level."""
+    train = [(example["id"], example["text"]) for example in parts["train"]]
+    counts = {}
+    for part in HELD_OUT:
+        matches = compare(train, [example["text"] for example in parts[part]], rules)
+        for example, match in zip(parts[part], matches, strict=True):
+            example["contaminated"] = match is not None
+        counts[part] = count(matches)
+    return counts
 
 
 def conflicts(examples: list[Example], reference: Callable[[Example], Any]) -> list[Example]:
@@ -74,11 +169,11 @@ def _by_group(examples: list[Example], seed: int) -> list[list[Example]]:
     return [groups[name] for name in sorted(groups, key=lambda name: _order(seed, name))]
 
 
-def _draw(groups: list[list[Example]], size: int, most: int, taken: set[str]) -> list[Example]:
-    """Take whole groups off the list until `most` of each make `size`, of texts not yet taken."""
+def _draw(groups: list[list[Example]], size: int, most: int, taken: Taken) -> list[Example]:
+    """Take whole groups off the list until `most` of each make `size`, of texts not held out."""
     drawn: list[Example] = []
     while groups and len(drawn) < size:
-        drawn += _fresh(groups.pop(0), taken)[:most]
+        drawn += taken.others(groups.pop(0))[:most]
     return drawn
 
 
@@ -98,18 +193,12 @@ def _cover(examples: list[Example], size: int, labels: Labels) -> list[Example]:
     return (first + later)[:size]
 
 
-def _fresh(examples: Iterable[Example], taken: set[str]) -> list[Example]:
-    return [example for example in examples if normalised(example["text"]) not in taken]
-
-
 def _order(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
 
 
-def _check_sizes(
-    task: str, examples: list[Example], parts: dict[str, list[Example]], wanted: SplitParams
-) -> None:
-    found = {part: len(parts[part]) for part in ("train", "validation", "test")}
+def _check_sizes(task: str, examples: list[Example], parts: Parts, wanted: SplitParams) -> None:
+    found = {part: len(parts[part]) for part in PARTS}
     if any(n < getattr(wanted, part) for part, n in found.items()):
         asked = ", ".join(f"{part} {getattr(wanted, part)}" for part in found)
         given = ", ".join(f"{part} {n}" for part, n in found.items())
@@ -120,7 +209,16 @@ def _check_sizes(
         )
 
 
-def _check_labels(task: str, parts: dict[str, list[Example]], labels: Labels) -> None:
+def _check_groups(task: str, groups: list[list[Example]]) -> None:
+    if len(groups) == 1 and len(groups[0]) > 1:
+        raise StepError(
+            f"task {task}: no validation examples are given, and all training examples are one"
+            f" group ({groups[0][0]['group']}), which is never torn apart; give a validation part,"
+            " or the examples a finer group"
+        )
+
+
+def _check_labels(task: str, parts: Parts, labels: Labels) -> None:
     seen = labels(parts["train"])
     for part in HELD_OUT:
         if unseen := sorted(set(labels(parts[part])) - set(seen)):
@@ -135,19 +233,26 @@ def _check_labels(task: str, parts: dict[str, list[Example]], labels: Labels) ->
 def main(task: str, examples: Path, out: Path) -> None:
     """Divide the examples of TASK into three Parquet files and describe them in task.json."""
     settings = params.choose(task, params.load().tasks, "task")
+    rules = Rules(**params.load().decontaminate.model_dump())
     kind = task_type(settings.type)
-    rows = read_rows(examples / "examples.parquet")
-    schema = pq.read_schema(examples / "examples.parquet")
-    parts = split(task, rows, settings.split, kind.labels)
+    rows = read_rows(examples / "examples")
+    schema = pq.read_schema(shards(examples / "examples")[0]).remove_metadata()
+    taken = Taken(rules)
+    parts = split(task, rows, settings.split, kind.labels, taken)
+    overlap = contamination(parts, rules)
     with whole(out) as folder:
         for part, found in parts.items():
-            write_rows(folder / f"{part}.parquet", found, schema)
+            held_out = schema.append(CONTAMINATED) if part in HELD_OUT else schema
+            write_rows(folder / f"{part}.parquet", found, held_out)
         card = {
             "task": task,
             "type": settings.type,
             "labels": sorted(kind.labels(parts["train"])),
             "counts": {part: len(found) for part, found in parts.items()},
             "conflicts": conflicts(rows, kind.reference),
+            "given": settings.split.given,
+            "overlap": overlap,
+            "left_out_for_overlap": taken.dropped,
             "code": digest(Path(TASKS[settings.type].replace(".", "/") + ".py")),
         }
         write_json(folder / "task.json", card)

@@ -35,7 +35,7 @@ def project(folder: Path) -> Path:
         {"id": f"{i:04}", "source": "s", "group": "g", "text": text} for i, text in enumerate(texts)
     ]
     schema = pa.schema([(name, pa.string()) for name in ("id", "source", "group", "text")])
-    write_rows(folder / "clean" / "documents.parquet", rows, schema)
+    write_rows(folder / "clean" / "documents" / "part-00000.parquet", rows, schema)
     step(folder, "pack", "dapt", "clean", "base", "blocks").communicate(timeout=60)
     return folder
 

@@ -8,18 +8,26 @@ from steps import decontaminate as stage
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json, read_rows
 from steps.core.params import Decontaminate
-from steps.corpora.overlap import HeldOut, Overlaps, normalised, words
-from steps.decontaminate import decontaminate
+from steps.corpora.matching import HeldOut, Overlaps, Rules
+from steps.corpora.overlap import normalised, words
 
-SETTINGS = Decontaminate(ngram=8, containment=0.5)
+SETTINGS = Decontaminate(ngram=8, containment=0.5, near=0.8)
 LONG = "The router now sends each request to the first worker that answers within a second."
 SHORT = "Fixed a crash in the parser."
+NEAR = "In the end all of the workers stop and then none of them answers any request that is sent."
+OTHER = NEAR.replace("then", "later")
 
 
 def find(document: str, *texts: str) -> str | None:
     held_out = [HeldOut(text, "g", "t", "test") for text in texts]
-    found = Overlaps(held_out, SETTINGS.ngram, SETTINGS.containment).find(document)
+    found = Overlaps(held_out, Rules(**SETTINGS.model_dump())).find([document])[0]
     return found[0] if found else None
+
+
+def decontaminate(rows: list[dict], held_out: list[HeldOut]) -> tuple[list[dict], list[dict]]:
+    batch = pa.RecordBatch.from_pylist(rows)
+    kept, removed = stage.decontaminate(batch, stage.Decontamination(held_out, SETTINGS))
+    return kept.to_pylist(), removed
 
 
 def documents(*texts: str) -> list[dict]:
@@ -63,7 +71,9 @@ def test_scripts_without_spaces_have_a_word_a_character():
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (LONG.upper(), "exact"),
+        (f"  {LONG}", "exact"),
+        (LONG.upper(), "normalised"),
+        (LONG.replace(" now", ", now"), "contained"),
         (f"Before.\n\n{SHORT}\n\nAfter.", "exact"),
         (f"It is said: {LONG} And so on.", "contained"),
         (LONG[:60] + " process.", "contained"),
@@ -77,14 +87,20 @@ def test_a_document_goes_when_it_holds_a_held_out_text(document, reason):
     assert find(document, LONG, SHORT) == reason
 
 
+@pytest.mark.parametrize("text", [OTHER, f"Before.\n\n{OTHER}\n\nAfter."])
+def test_a_document_goes_when_it_or_a_paragraph_is_nearly_a_held_out_text(text):
+    assert find(text, NEAR) == "near"
+    assert find(text.replace("request", "call"), NEAR) is None
+
+
 def test_fewer_than_five_words_count_only_as_a_whole_paragraph():
     assert find("A paragraph: see the manual. Thanks.", "See the manual.") is None
-    assert find("A paragraph.\n\nSee the manual!", "See the manual.") == "exact"
+    assert find("A paragraph.\n\nSee the manual!", "See the manual.") == "near"
 
 
 def test_a_document_goes_with_its_group_whatever_it_says():
     held_out = [HeldOut(LONG, "s/1", "changes", "validation")]
-    kept, removed = decontaminate(documents("one", "two", "three"), held_out, SETTINGS)
+    kept, removed = decontaminate(documents("one", "two", "three"), held_out)
     assert [row["id"] for row in kept] == ["000", "002"]
     assert (removed[0]["reason"], removed[0]["task"], removed[0]["split"]) == (
         "group",
@@ -105,7 +121,7 @@ def test_no_held_out_text_is_left_among_the_documents():
         *(" ".join(draw.choices(vocabulary, k=60)) for _ in range(90)),
     )
     held_out = [HeldOut(text, "g", "t", "test") for text in texts]
-    kept, removed = decontaminate(rows, held_out, SETTINGS)
+    kept, removed = decontaminate(rows, held_out)
     assert len(removed) == 90
     assert not [row for row in kept for text in texts if text in row["text"]]
 
@@ -116,7 +132,10 @@ def write(path, rows):
 
 
 def test_the_stage_accounts_for_every_document(tmp_path):
-    write(tmp_path / "docs/documents.parquet", documents("Kept as it is.", LONG, f"So: {SHORT}"))
+    write(
+        tmp_path / "docs/documents/part-0.parquet",
+        documents("Kept as it is.", LONG, f"So: {SHORT}"),
+    )
     example = {"id": "x", "source": "s", "group": "g", "text": LONG, "label": "fix"}
     write(tmp_path / "splits/changes/test.parquet", [example])
     write(tmp_path / "splits/other/validation.parquet", [example | {"text": SHORT}])
@@ -125,10 +144,8 @@ def test_the_stage_accounts_for_every_document(tmp_path):
             "pydocs", tmp_path / "docs", tmp_path / "splits", tmp_path / out, tmp_path / "m.json"
         )
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
-    assert [row["text"] for row in read_rows(tmp_path / "a/documents.parquet")] == [
-        "Kept as it is."
-    ]
-    removed = read_rows(tmp_path / "a/removed.parquet")
+    assert [row["text"] for row in read_rows(tmp_path / "a/documents")] == ["Kept as it is."]
+    removed = read_rows(tmp_path / "a/removed")
     assert [(row["reason"], row["task"], row["split"]) for row in removed] == [
         ("exact", "changes", "test"),
         ("contained", "other", "validation"),
@@ -144,7 +161,7 @@ def test_the_stage_accounts_for_every_document(tmp_path):
 
 
 def test_a_corpus_that_is_lost_whole_is_an_error(tmp_path):
-    write(tmp_path / "docs/documents.parquet", documents(LONG))
+    write(tmp_path / "docs/documents/part-0.parquet", documents(LONG))
     example = {"id": "x", "source": "s", "group": "s/0", "text": LONG, "label": "fix"}
     write(tmp_path / "splits/changes/test.parquet", [example])
     paths = [tmp_path / name for name in ("docs", "splits", "out", "m.json")]

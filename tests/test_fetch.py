@@ -1,12 +1,17 @@
 import functools
 import hashlib
 import io
+import json
 import os
+import re
+import shutil
+import sys
 import tarfile
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,8 @@ from steps.core.entry import StepError
 from steps.core.params import Source
 from steps.fetch import fetch
 from steps.sources import pypi, tray
+from steps.sources.folder import fetch_path
+from steps.sources.tray import Tray
 
 
 def source(kind: str, path: Path | str, *include: str, strip: int = 0) -> Source:
@@ -86,16 +93,53 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_link_in_a_folder_is_left_out_and_said_so(
+def test_links_and_pipes_in_a_folder_are_left_out_and_said_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "secret").write_text("s")
-    (tmp_path / "raw" / "real").write_text("r")
-    (tmp_path / "raw" / "link").symlink_to(tmp_path / "secret")
-    fetch(source("path", tmp_path / "raw"), tmp_path / "out")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "s").write_text("s")
+    (raw / "real").write_text("r")
+    (raw / "link").symlink_to(tmp_path / "secret" / "s")
+    (raw / "folder").symlink_to(tmp_path / "secret")
+    (raw / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(raw / "pipe")
+    fetch(source("path", raw), tmp_path / "out")
     assert names(tmp_path / "out") == ["real"]
-    assert "left out 1 links" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == "left out 4 links or devices: dangling, folder, link, pipe\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("shut", ["folder", "folder/file"])
+def test_what_must_not_be_read_is_named(tmp_path: Path, shut: str) -> None:
+    (tmp_path / "raw" / "folder").mkdir(parents=True)
+    (tmp_path / "raw" / "folder" / "file").write_text("text")
+    (tmp_path / "raw" / shut).chmod(0)
+    with pytest.raises(StepError, match=f"cannot fetch .*Permission denied: .*{shut}.*let it be"):
+        fetch(source("path", tmp_path / "raw"), tmp_path / "out")
+    (tmp_path / "raw" / shut).chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of files that cannot be read Linux has one")
+def test_a_file_that_cannot_be_read_is_said() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with pytest.raises(StepError, match=r"cannot fetch /proc/self/mem into .*the disk"):
+            fetch(source("path", "/proc/self/mem"), Path(folder) / "out")
+        assert not any(Path(folder).iterdir())
+
+
+def test_a_folder_that_goes_while_it_is_copied_is_said(tmp_path: Path) -> None:
+    class Sweeper(Tray):
+        def target(self, name: str) -> Path | None:
+            shutil.rmtree(tmp_path / "raw", ignore_errors=True)
+            return super().target(name)
+
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "file").write_text("text")
+    with pytest.raises(FileNotFoundError, match="raw/file"):
+        fetch_path(str(tmp_path / "raw"), Sweeper(tmp_path / "out", ["*"], 0))
 
 
 def test_nothing_matched_is_an_error_that_names_the_globs(tmp_path: Path) -> None:
@@ -150,11 +194,26 @@ def test_a_line_that_is_no_pin_is_shown(tmp_path: Path, line: str) -> None:
         fetch(source("pypi", tmp_path / "pins.txt"), tmp_path / "out")
 
 
-def test_a_member_that_climbs_out_is_refused(tmp_path: Path, index: Path) -> None:
-    archive = sdist(index, {"../../escaped.rst": b"x"})
+CLIMBING = ["/a.rst", "../a.rst", "a/../../b", "..", "C:a.rst", "..\\a.rst", "\\\\host\\a", "a\\b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((kind, name) for kind in ("tar", "zip") for name in CLIMBING), ("tar", "a\0.rst")],
+)
+def test_a_member_that_climbs_out_is_refused(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / "archive"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as zipped:
+            zipped.writestr(name, "text")
+    else:
+        with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as packed:
+            info = tarfile.TarInfo("a.rst")
+            info.pax_headers = {"path": name}
+            packed.addfile(info)
     with pytest.raises(StepError, match="climbs out"):
-        fetch(source("pypi", pin(tmp_path, archive)), tmp_path / "out")
-    assert not (tmp_path / "escaped.rst").exists()
+        pypi.unpack(path, "field==1.0", Tray(tmp_path / "out", ["*"], 0))
+    assert not (tmp_path / "out").exists()
 
 
 def test_links_and_devices_in_an_archive_are_left_out(
@@ -169,7 +228,7 @@ def test_links_and_devices_in_an_archive_are_left_out(
         packed.addfile(tarfile.TarInfo("field-1.0/real"), io.BytesIO())
     fetch(source("pypi", pin(tmp_path, path)), tmp_path / "out")
     assert names(tmp_path / "out") == ["field-1.0/real"]
-    assert "left out 3 links" in capsys.readouterr().err
+    assert "left out 3 links or devices" in capsys.readouterr().err
 
 
 def test_an_archive_without_end_is_stopped(
@@ -181,6 +240,38 @@ def test_an_archive_without_end_is_stopped(
         fetch(source("pypi", pin(tmp_path, archive)), tmp_path / "out")
 
 
+@pytest.mark.parametrize("wanted", ["*", "*.rst"])
+def test_a_bomb_is_refused_whatever_is_wanted_of_it(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    monkeypatch.setattr(pypi, "SMALL_BYTES", 1 << 20)
+    archive = sdist(index, {"a.rst": b"text", "zeros": bytes(3 << 20)})
+    with pytest.raises(StepError, match=r"field==1\.0 unpacks to over \d+ bytes, 200 times its"):
+        fetch(source("pypi", pin(tmp_path, archive), wanted), tmp_path / "out")
+
+
+@pytest.mark.parametrize("spoil", ["text", "cut tar", "spoilt zip", "locked zip"])
+def test_what_cannot_be_unpacked_is_said(tmp_path: Path, spoil: str) -> None:
+    path = tmp_path / "archive"
+    if spoil == "cut tar":
+        whole = sdist(tmp_path, {"a.rst": os.urandom(5000)})
+        path.write_bytes(whole.read_bytes()[:3000])
+    elif spoil.endswith("zip"):
+        with zipfile.ZipFile(path, "w") as zipped:
+            zipped.writestr("a.rst", "text" * 9)
+        at, change = (b"texttext", b"TEXT") if spoil == "spoilt zip" else (b"PK\1\2", b"")
+        data = bytearray(path.read_bytes())
+        where = data.index(at) + (0 if change else 8)
+        data[where : where + 1] = change[:1] or b"\1"
+        path.write_bytes(data)
+    else:
+        path.write_text("no archive")
+    with pytest.raises(
+        StepError, match=r"(?s)field==1\.0 cannot be unpacked .*expected a zip or tar"
+    ):
+        pypi.unpack(path, "field==1.0", Tray(tmp_path / "out", ["*"], 0))
+
+
 def test_an_index_is_asked_over_http_and_a_dead_one_is_passed_by(
     tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +281,7 @@ def test_an_index_is_asked_over_http_and_a_dead_one_is_passed_by(
     (index / "simple" / "field" / "index.html").write_text(f"<!DOCTYPE html><body>{link}</body>")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=index)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         monkeypatch.delenv("PIP_NO_INDEX")
         monkeypatch.delenv("PIP_FIND_LINKS")
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
@@ -207,41 +298,125 @@ def test_pip_settings_prefer_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert settings["extra-index-url"] == ["https://a.example/simple", "https://b.example/simple"]
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HUB: dict[str, dict[str, bytes | None]] = {  # None: listed, and not there
+    "models/org/base": {
+        "config.json": b"{}",
+        "model.bin": bytes(5000),
+        "x.msgpack": b"",
+    },
+    "datasets/org/field": {"data/train.jsonl": b'{"text": "a"}\n', "README.md": b"# Field"},
+    "models/org/torn": {"config.json": b"{}", "gone.bin": None},
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of a hub as a download asks for: the tree of a repository, and its files."""
+
+    def do_GET(self) -> None:
+        place = re.fullmatch(
+            r"/(api/)?(models/|datasets/)?(\w+/\w+)/(?:tree|resolve)/(\w+)/?([^?]*).*", self.path
+        )
+        if not place:
+            return self._send(404, b"")
+        api, kind, name, commit, file = place.groups()
+        repo = HUB.get(f"{kind or 'models/'}{name}")
+        if repo is None:
+            return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+        if commit != COMMIT:
+            return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        if api:
+            listed = [
+                {"type": "file", "path": name, "size": len(data or b""), "oid": f"{number:040}"}
+                for number, (name, data) in enumerate(repo.items())
+            ]
+            return self._send(200, json.dumps(listed).encode())
+        data = repo.get(file)
+        if data is None:
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        etag = hashlib.sha256(data).hexdigest()
+        return self._send(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+
+    do_HEAD = do_GET
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in ({"Content-Length": str(len(data))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An S3 of our own on the loopback, with three keys."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub of our own on the loopback, and no cache of another's."""
+    from huggingface_hub import constants
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="field")
-    for key in ("corpus/a.txt", "corpus/deep/b.txt", "corpus2/c.txt"):
-        client.put_object(Bucket="field", Key=key, Body=key.encode())
-    client.close()
-    yield "field"
-    server.stop()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield
+        server.shutdown()
 
 
-def test_an_s3_prefix_is_copied_and_a_missing_one_named(tmp_path: Path, bucket: str) -> None:
-    fetch(source("s3", f"s3://{bucket}/corpus"), tmp_path / "out")
-    assert names(tmp_path / "out") == ["a.txt", "deep/b.txt"]
-    assert (tmp_path / "out/deep/b.txt").read_text() == "corpus/deep/b.txt"
-    fetch(source("s3", f"s3://{bucket}/corpus2/c.txt"), tmp_path / "one")
-    assert names(tmp_path / "one") == ["c.txt"]
-    with pytest.raises(StepError, match="nothing under s3://field/nowhere"):
-        fetch(source("s3", f"s3://{bucket}/nowhere"), tmp_path / "none")
-    with pytest.raises(StepError, match=r"cannot read s3://other/x: .*NoSuchBucket"):
-        fetch(source("s3", "s3://other/x"), tmp_path / "none")
+def hub_pin(folder: Path, line: str) -> Path:
+    (folder / "hub.txt").write_text(f"# CC0\n{line}\n")
+    return folder / "hub.txt"
 
 
-def test_a_hub_repository_must_be_pinned_to_a_commit(tmp_path: Path) -> None:
-    (tmp_path / "hub.txt").write_text("org/model@main\n")
-    with pytest.raises(StepError, match="40 hex digits of a commit"):
-        fetch(source("hub", tmp_path / "hub.txt"), tmp_path / "out")
+@pytest.mark.parametrize(
+    ("line", "include", "found"),
+    [
+        (f"org/base@{COMMIT}", ["*", "!*.msgpack"], ["config.json", "model.bin"]),
+        (f"datasets/org/field@{COMMIT}", ["data/*"], ["data/train.jsonl"]),
+    ],
+)
+def test_a_repository_of_a_hub_is_fetched_at_its_commit(
+    tmp_path: Path, hub: None, line: str, include: list[str], found: list[str]
+) -> None:
+    asked = source("hub", hub_pin(tmp_path, line), *include)
+    fetch(asked, tmp_path / "out")
+    assert names(tmp_path / "out") == found
+    repo = HUB[line.split("@", maxsplit=1)[0] if line.startswith("datasets") else "models/org/base"]
+    assert all((tmp_path / "out" / name).read_bytes() == repo[name] for name in found)
+    assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("org/base@main", "expected one line org/name@<40 hex digits of a commit>.* moves"),
+        ("org/base", "40 hex digits"),
+        (f"a/b/c@{COMMIT}", "expected one line org/name@"),
+        (f"org/base@{COMMIT}\norg/base@{COMMIT}", "expected one line"),
+        (f"org/none@{COMMIT}", "cannot fetch org/none@0123456789ab: .*404.*check its name"),
+        (f"org/base@{COMMIT[::-1]}", "cannot fetch org/base@7654.*Revision Not Found.*commit"),
+        (f"org/torn@{COMMIT}", r"cannot fetch org/torn@.*404.*gone\.bin.*check its name"),
+    ],
+)
+def test_what_a_hub_does_not_have_is_said(tmp_path: Path, hub: None, line: str, said: str) -> None:
+    with pytest.raises(StepError, match=f"(?s){said}"):
+        fetch(source("hub", hub_pin(tmp_path, line)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hub_without_a_network_is_said(
+    tmp_path: Path, hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(StepError, match=r"cannot fetch org/base@.*HF_ENDPOINT"):
+        fetch(source("hub", hub_pin(tmp_path, f"org/base@{COMMIT}")), tmp_path / "out")
+
+
+def test_a_folder_that_datasets_saved_is_a_source_like_any_other(tmp_path: Path) -> None:
+    import datasets
+
+    made = datasets.Dataset.from_list([{"text": "one"}, {"text": "two"}])
+    made.save_to_disk(tmp_path / "saved", num_shards=2)
+    fetch(source("path", tmp_path / "saved"), tmp_path / "out")
+    assert datasets.load_from_disk(tmp_path / "out").to_list() == made.to_list()

@@ -68,3 +68,27 @@ def test_each_clause_says_expected_and_found_in_one_line():
 def clause_of(name: str):
     clauses = decide(GATE, replace(GOOD, champion=UNCLEAR)).clauses
     return next(clause for clause in clauses if clause.name == name)
+
+
+CLEAN = replace(GOOD, slices={})
+
+
+@pytest.mark.parametrize(
+    ("clean", "clause", "verdict"),
+    [
+        (CLEAN, None, "promote"),
+        (replace(CLEAN, baseline=UNCLEAR), "baseline, clean items", "inconclusive"),
+        (replace(CLEAN, champion=WORSE), "champion, clean items", "refuse"),
+        (replace(CLEAN, score=0.2), "minimum metric, clean items", "refuse"),
+        (replace(CLEAN, baseline="nothing known"), "baseline, clean items", "inconclusive"),
+        ("3 of 90, fewer than judge.min_slice", "clean items", "inconclusive"),
+    ],
+)
+def test_what_is_claimed_must_hold_on_clean_items_alone(clean, clause, verdict):
+    found = decide(GATE, replace(GOOD, clean=clean))
+    assert found.verdict == verdict
+    assert [one.name for one in found.clauses if not one.passed] == ([clause] if clause else [])
+
+
+def test_clean_items_do_not_save_a_claim_that_fails_on_all():
+    assert decide(GATE, replace(GOOD, baseline=WORSE, clean=CLEAN)).verdict == "refuse"

@@ -19,9 +19,10 @@ from steps.transfer.packing import Blocks, read_tokenizer
 from tests import projects
 from tests.tiny import EXAMPLES, WORDS, make_base
 
-SPLIT = {"train": 40, "validation": 30, "test": 60, "seed": 1}
+SPLIT = {"given": False, "train": 40, "validation": 30, "test": 60, "seed": 1}
 TASK = {
     "reader": "jsonl",
+    "options": {},
     "min_words": 1,
     "max_words": 60,
     "max_tokens": 32,
@@ -51,6 +52,8 @@ def field(folder: Path) -> dict[str, Any]:
     params = yaml.safe_load((projects.ROOT / "params.yaml").read_text())
     corpus = params["corpora"]["pydocs"] | {
         "reader": "text",
+        "languages": [],
+        "filters": [],
         "min_words": 5,
         "expect": TASK["expect"],
     }
@@ -62,6 +65,7 @@ def field(folder: Path) -> dict[str, Any]:
             name: {"kind": "path", "path": f"field/{name}", "include": ["*"], "strip": 0}
             for name in names
         },
+        "profile": {"start": "data/raw/base"},
         "corpora": {"field": corpus | {"source": "corpus"}},
         "tasks": {
             "changes": TASK | {"source": "changes", "type": "classification", "metric": "macro_f1"},
@@ -167,7 +171,7 @@ def test_no_held_out_text_is_in_the_tokens_that_adaptation_saw(project):
     assert corpus
     assert texts
     assert not [text for text in texts if f" {' '.join(words(text))} " in corpus]
-    removed = read_rows(project / "data/clean/field/removed.parquet")
+    removed = read_rows(project / "data/clean/field/removed")
     assert {row["task"] for row in removed} >= {"changes"}
 
 
@@ -205,7 +209,7 @@ def test_a_label_that_training_never_saw_is_one_line(project, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".dvc", "mlartifacts"))
     held = read_rows(copy / "data/splits/changes/test.parquet")[0]
-    rows = read_rows(copy / "data/examples/changes/examples.parquet")
+    rows = read_rows(copy / "data/examples/changes/examples")
     for row in rows:
         row["label"] = "unheard" if row["id"] == held["id"] else row["label"]
     said = split(copy, rows)
@@ -218,9 +222,9 @@ def split(project: Path, rows: list[dict[str, Any]]) -> subprocess.CompletedProc
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = project / "data/examples/changes/examples.parquet"
+    path = project / "data/examples/changes/examples/part-00000.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
-    command = [sys.executable, "-m", "steps.split", "changes", str(path.parent), "data/splits/x"]
+    command = [sys.executable, "-m", "steps.split", "changes", str(path.parents[1]), "data/splits/x"]
     return subprocess.run(command, cwd=project, text=True, capture_output=True, check=False)
 
 

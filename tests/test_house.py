@@ -21,6 +21,8 @@ LIBRARIES = {
     "sources": {"sources", "core"},
     "readers": {"readers", "core"},
     "corpora": {"corpora", "core"},
+    "checks": {"checks", "corpora", "core"},
+    "portrait": {"portrait", "corpora", "core"},
     "tasks": {"tasks", "core"},
     "judge": {"judge", "core"},
     "transfer": {"transfer", "tasks", "core"},
@@ -30,6 +32,7 @@ ONLY = {  # a package -> the files that may import it
     "prefect": ("pipelines/training.py", "pipelines/promotion.py"),
     "mlflow": ("pipelines/registry.py",),
     "daft": ("steps/corpora/",),
+    "ray": ("steps/corpora/engine.py",),
 }
 HEAVY = {"torch", "transformers", "evaluate", "great_expectations", "mlflow", "sklearn", "daft"}
 HEAVY |= {"pandas", "scipy", "datasets", "matplotlib", "skops", "dvc", "prefect"}
@@ -216,8 +219,8 @@ def test_functions_take_at_most_six_arguments(path: Path) -> None:
 
 
 def _is_command(node: ast.FunctionDef) -> bool:
-    """A stage's `main`: its arguments are the paths of its command in dvc.yaml."""
-    return node.name == "main"
+    """A stage's `main`, or a command of `outplant`: its arguments are those of a command line."""
+    return node.name == "main" or any("command" in ast.dump(d) for d in node.decorator_list)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

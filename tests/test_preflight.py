@@ -20,7 +20,17 @@ def test_the_demo_is_in_order():
     [
         ({"sources": {"pydocs": {"path": "none/here"}}}, "sources.pydocs.path is 'none/here'"),
         ({"corpora": {"pydocs": {"reader": "rts"}}}, "no reader 'rts' (did you mean 'rst'?)"),
-        ({"tasks": {"changes": {"reader": "rst"}}}, "makes no classification; take: jsonl, rst_ch"),
+        (
+            {"tasks": {"changes": {"reader": "rst"}}},
+            "makes no classification; take: dataset, jsonl, parquet",
+        ),
+        ({"tasks": {"changes": {"options": {"txt": "a"}}}}, "changes.options: txt is not a key"),
+        ({"corpora": {"pydocs": {"filters": ["gopher"]}}}, "did you mean 'gopher_quality'"),
+        ({"corpora": {"pydocs": {"languages": ["xx"]}}}, "no language 'xx' can be identified"),
+        (
+            {"profile": {"start": "models/dpat"}},
+            "profile.start is 'models/dpat'; expected a folder",
+        ),
         ({"tasks": {"changes": {"metric": "span_f1"}}}, "for classification take: accuracy, macro"),
         ({"tasks": {"changes": {"slices": ["lenght"]}}}, "did you mean 'length'"),
         ({"recipes": {"full": {"learning_rat": 1}}}, "recipes.full: learning_rat is not a key"),

@@ -1,13 +1,24 @@
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from steps import readers
 from steps.core.entry import StepError
+from steps.readers import files as reading
+from steps.readers.files import files
 from steps.readers.inline import strip
 from steps.readers.markup import Page, parse
+from steps.readers.rst_components import component
+
+KINDS = {"documents", "classification", "tokens", "question_answering", "translation"}
+OURS = ("table", "dataset", "jsonl", "lines", "parquet", "rst", "rst_changes", "rst_entities", "text")
 
 GUIDE = """\
 =====
@@ -95,6 +106,36 @@ Thoughts
 """
 
 
+def read(name: str, root: Path, **options: Any) -> list[dict[str, Any]]:
+    """Read a folder as ingest does: all files that the reader takes, one after the other."""
+    reader = readers.load(name)
+    checked = readers.options(name, options, "options")
+    return [row for file in files(root, reader.SUFFIXES) for row in reader.read(file, checked)]
+
+
+def read_or_say(name: str, root: Path) -> tuple[list[dict[str, Any]], str]:
+    try:
+        return read(name, root), ""
+    except StepError as error:
+        return [], str(error)
+
+
+def write(root: Path, name: str, data: str | bytes) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return root
+
+
+def rows(root: Path, *found: Any) -> Path:
+    return write(root, "a.jsonl", "".join(f"{json.dumps(row)}\n" for row in found))
+
+
+def picked(found: list[dict[str, Any]], *keys: str) -> list[Any]:
+    """Of each record what these keys hold, None where it has no such key."""
+    return [tuple(map(row.get, keys)) if keys[1:] else row.get(keys[0]) for row in found]
+
+
 def texts(page: str) -> list[str]:
     return [strip(block.text).text for block in parse(page)]
 
@@ -142,14 +183,12 @@ def test_inline_markup(markup: str, text: str, spans: list[Any], unmarked: bool)
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    (tmp_path / "lib-1" / "docs").mkdir(parents=True)
-    (tmp_path / "lib-1" / "docs" / "guide.rst").write_text(GUIDE)
-    (tmp_path / "lib-1" / "CHANGES.rst").write_text(CHANGES)
-    return tmp_path
+    write(tmp_path, "lib-1/docs/guide.rst", GUIDE)
+    return write(tmp_path, "lib-1/CHANGES.rst", CHANGES)
 
 
 def test_documents_are_sections_grouped_by_file_and_version(docs: Path) -> None:
-    found = list(readers.load("rst").read(docs))
+    found = read("rst", docs)
     assert {record["source"] for record in found} == {"lib-1"}
     assert sorted({record["group"] for record in found}) == [
         "lib-1/CHANGES.rst#1.0",
@@ -157,17 +196,17 @@ def test_documents_are_sections_grouped_by_file_and_version(docs: Path) -> None:
         "lib-1/docs/guide.rst",
     ]
     assert found[-1]["text"].startswith("One item goes on.\n\nIts second")
+    assert found[-1]["place"] == "lib-1/docs/guide.rst:2"
 
 
 def test_entities_come_from_paragraphs_without_literals(docs: Path) -> None:
-    found = list(readers.load("rst_entities").read(docs))
+    found = read("rst_entities", docs)
     spans = [record["text"][s["start"] : s["end"]] for record in found for s in record["spans"]]
     assert spans == ["pkg.run", "it", "DEBUG"]
 
 
 def test_changes_have_the_kind_they_are_filed_under(docs: Path) -> None:
-    found = list(readers.load("rst_changes").read(docs))
-    assert [(record["text"], record["label"]) for record in found] == [
+    assert picked(read("rst_changes", docs), "text", "label") == [
         ("Fixed a crash in run()", "fix"),
         ("Fixed the other.", "fix"),
         ("Removed old.", "removal"),
@@ -177,8 +216,7 @@ def test_changes_have_the_kind_they_are_filed_under(docs: Path) -> None:
 
 def test_groups_are_the_same_strings_for_all_three_readers(docs: Path) -> None:
     groups = [
-        {record["group"] for record in readers.load(name).read(docs)}
-        for name in ("rst", "rst_entities", "rst_changes")
+        set(picked(read(name, docs), "group")) for name in ("rst", "rst_entities", "rst_changes")
     ]
     assert groups[1] | groups[2] <= groups[0]
 
@@ -192,61 +230,399 @@ def test_a_page_is_a_changelog_by_name() -> None:
     assert names == {name: Page(name, []).is_changelog for name in names}
 
 
-def test_a_text_file_is_a_document_and_a_bad_one_is_listed(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b.txt").write_text("some text")
-    (tmp_path / "c.md").write_bytes(b"\xff\xfe")
-    first, second = readers.load("text").read(tmp_path)
-    assert first == {"source": "a", "group": "a/b.txt", "text": "some text"}
-    assert second["reason"] == "not_utf8"
-
-
-def test_each_line_of_any_file_is_a_document(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b").write_bytes(b"one line\n\n  another\xff\n")
-    found = list(readers.load("lines").read(tmp_path))
-    assert [record["text"] for record in found] == ["one line", "another\ufffd"]
-    assert {record["group"] for record in found} == {"a/b"}
-
-
-def test_json_lines_give_spans_in_both_spellings(tmp_path: Path) -> None:
-    rows = [
-        {"text": "ab cd", "spans": [[0, 2, "X"]], "group": "g"},
-        {"text": "ab cd", "spans": [{"start": 3, "end": 5, "label": "Y"}], "source": "s"},
-        {"text": "ab cd", "spans": [[0, "2", "X"]]},
+@pytest.mark.parametrize("name", ["rst", "rst_changes", "rst_entities", "rst_components"])
+def test_a_page_that_is_no_text_is_one_bad_record(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "lib/CHANGES.rst", b"caf\xe9\n====\n\nText.\n")
+    assert picked(read(name, tmp_path), "source", "place", "reason") == [
+        ("lib", "lib/CHANGES.rst", "not_utf8")
     ]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = list(readers.load("jsonl").read(tmp_path))
-    assert found[0]["spans"] == [{"start": 0, "end": 2, "label": "X"}]
-    assert found[1]["spans"] == [{"start": 3, "end": 5, "label": "Y"}]
-    assert [record["group"] for record in found] == ["g", "a.jsonl:2", "a.jsonl:3"]
-    assert found[2]["reason"] == "bad_spans"
 
 
-@pytest.mark.parametrize("name", sorted(readers.READERS))
-def test_every_reader_says_its_kinds(name: str) -> None:
-    assert {"documents", "classification", "tokens"} >= readers.load(name).KIND
-
-
-def test_an_unknown_reader_is_answered_with_those_there_are() -> None:
-    with pytest.raises(
-        StepError, match=r"no reader 'rts' \(did you mean 'rst'\?\); there is: jsonl"
-    ):
-        readers.load("rts")
-
-
-def test_components_are_told_by_the_page_that_one_component_owns(tmp_path):
-    from steps.readers.rst_components import component, read
-
+def test_components_are_told_by_the_page_that_one_component_owns(tmp_path: Path) -> None:
     pages = {
         "topics/db/queries.txt": "db",
         "ref/forms/api.txt": "forms",
         "intro/tutorial.txt": None,
     }
+    page = "=====\nTitle\n=====\n\nA paragraph of some words about this.\n"
     for name in pages:
-        file = tmp_path / "django-5/docs" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("=====\nTitle\n=====\n\nA paragraph of some words about this.\n")
+        write(tmp_path, f"django-5/docs/{name}", page)
     assert {name: component(f"django-5/docs/{name}") for name in pages} == pages
     assert component("elsewhere/topics/db/queries.txt") is None
-    assert sorted(row["label"] for row in read(tmp_path)) == ["db", "forms"]
+    assert sorted(picked(read("rst_components", tmp_path), "label")) == ["db", "forms"]
+
+
+def test_a_text_file_is_a_document_and_a_bad_one_is_listed(tmp_path: Path) -> None:
+    write(tmp_path, "a/b.txt", "some\r\ntext")
+    write(tmp_path, "c.md", b"caf\xe9")
+    write(tmp_path, "d.rst", "not for this reader")
+    first, second = read("text", tmp_path)
+    assert first == {"source": "a", "group": "a/b.txt", "place": "a/b.txt", "text": "some\ntext"}
+    assert second["reason"] == "not_utf8"
+
+
+def test_blank_lines_part_documents(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", b"\n one\ntwo\n \n\n\nthree\n\nfo\xffur\nfive\n")
+    found = read("text", tmp_path, mode="blank_lines")
+    assert picked(found, "text", "place", "group", "reason") == [
+        (" one\ntwo", "a.txt:2", "a.txt", None),
+        ("three", "a.txt:7", "a.txt", None),
+        ("fo\ufffdur\nfive", "a.txt:9", "a.txt", "not_utf8"),
+    ]
+
+
+def test_doc_blocks_are_documents_and_what_is_outside_is_listed(tmp_path: Path) -> None:
+    text = """stray
+<doc id="12" url="https://x.example/?a=1&amp;b=2" title="A &quot;title&quot;">
+Title
+
+First.
+</doc>
+
+<doc title="B &amp; C">
+</doc>
+<doc>
+never closed
+<doc id="13">
+nor this
+"""
+    write(tmp_path, "AA/wiki_00.txt", text)
+    found = read("text", tmp_path, mode="doc")
+    assert picked(found, "text", "group", "reason") == [
+        ("stray", "AA/wiki_00.txt:1", "outside_doc"),
+        ("Title\n\nFirst.", "12", None),
+        ("", "B & C", None),
+        ("never closed", "AA/wiki_00.txt:10", "unclosed_doc"),
+        ("nor this", "13", "unclosed_doc"),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["file", "blank_lines", "doc"])
+def test_a_document_too_long_is_one_bad_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(reading, "MAX_TEXT", 1000)
+    write(tmp_path, "a.txt", "<doc>\n" + "some words here\n" * 500 + "</doc>\n")
+    (found,) = read("text", tmp_path, mode=mode)
+    assert found["reason"] == "text_too_long"
+    assert len(found["text"]) < 1000
+
+
+def test_each_line_of_any_file_is_a_document(tmp_path: Path) -> None:
+    write(tmp_path, "a/b", b"one line\n\n  another\xff\n")
+    assert picked(read("lines", tmp_path), "text", "group", "place", "reason") == [
+        ("one line", "a/b", "a/b:1", None),
+        ("another\ufffd", "a/b", "a/b:3", "not_utf8"),
+    ]
+
+
+def test_json_lines_give_spans_in_the_spellings_of_annotation_tools(tmp_path: Path) -> None:
+    prodigy = {"start": 3, "end": 5, "label": "Y", "token_start": 1, "token_end": 1}
+    doccano = {"id": 1, "start_offset": 3, "end_offset": 5, "label": "Y"}
+    rows(
+        tmp_path,
+        {"text": "ab cd", "spans": [[0, 2, "X"]], "group": "g"},
+        {"text": "ab cd", "spans": [prodigy], "source": "s"},
+        {"text": "ab cd", "spans": [doccano]},
+        {"text": "ab cd", "spans": []},
+        {"text": "ab cd", "spans": [[0, "2", "X"]]},
+        {"text": "ab cd", "spans": [{"start": 0, "end": 2}]},
+        {"text": "ab cd", "spans": 7},
+    )
+    found = read("jsonl", tmp_path)
+    second = [{"start": 3, "end": 5, "label": "Y"}]
+    assert picked(found[:4], "spans") == [
+        [{"start": 0, "end": 2, "label": "X"}], second, second, []
+    ]  # fmt: skip
+    assert picked(found[:3], "source", "group", "place") == [
+        ("a.jsonl", "g", "a.jsonl:1"),
+        ("s", "a.jsonl:2", "a.jsonl:2"),
+        ("a.jsonl", "a.jsonl:3", "a.jsonl:3"),
+    ]
+    assert picked(found[4:], "reason") == ["bad_spans"] * 3
+
+
+def test_spans_may_be_where_others_have_a_label(tmp_path: Path) -> None:
+    rows(tmp_path, {"data": "ab cd", "label": [[0, 2, "X"]]})
+    (found,) = read("jsonl", tmp_path, text="data", spans="label")
+    assert found["spans"] == [{"start": 0, "end": 2, "label": "X"}]
+    assert "label" not in found
+
+
+def test_a_field_without_a_name_is_not_read(tmp_path: Path) -> None:
+    rows(tmp_path, {"text": "a", "answers": ["b"], "spans": "c"})
+    write(tmp_path, "a.csv", "text,spans\na,b\n")
+    assert picked(read("jsonl", tmp_path, answers="", spans=""), "reason") == [None]
+    assert picked(read("table", tmp_path, spans=""), "reason") == [None]
+
+
+def test_names_reach_into_objects(tmp_path: Path) -> None:
+    pair = {"translation": {"en": "a", "de": "b"}, "meta": {"url": "u", "n": 3}, "meta.id": 7}
+    rows(tmp_path, pair)
+    names = {"text": "translation.en", "target": "translation.de", "source": "meta.url"}
+    (found,) = read("jsonl", tmp_path, **names, group="meta.id", label="meta.n.x")
+    assert found == {
+        "source": "u", "group": "7", "place": "a.jsonl:1", "text": "a", "target": "b"
+    }  # fmt: skip
+
+
+def test_answers_are_read_in_three_spellings(tmp_path: Path) -> None:
+    base = {"context": "ab cd", "question": "which?"}
+    rows(
+        tmp_path,
+        base | {"answers": {"text": ["cd"], "answer_start": [3]}},
+        base | {"answers": [{"text": "cd", "answer_start": 3}]},
+        base | {"answers": [{"text": "cd", "start": 3}]},
+        base | {"answers": {"text": [], "answer_start": []}},
+        base | {"answers": {"text": ["cd"], "answer_start": []}},
+        base | {"answers": ["cd"]},
+    )
+    found = read("jsonl", tmp_path, text="context")
+    good = [{"start": 3, "text": "cd"}]
+    assert picked(found[:4], "answers") == [good, good, good, []]
+    assert picked(found, "question") == ["which?"] * 6
+    assert picked(found[4:], "reason") == ["bad_answers"] * 2
+
+
+def test_a_label_is_a_string_and_one_of_several_is_none(tmp_path: Path) -> None:
+    labels = ["x", 3, True, ["y"], ["y", "z"], None, float("nan"), {}]
+    rows(tmp_path, *({"text": "a", "label": label} for label in labels))
+    assert picked(read("jsonl", tmp_path), "label") == [
+        "x", "3", "true", "y", None, None, None, None
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "cut o', "not_json"),
+        (b"text", "not_json"),
+        (b'{"text": ' + b"9" * 5000 + b"}", "not_json"),
+        (b"[" * 100_000, "not_json"),
+        (b'["text"]', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b"{}", "no_text"),
+        (b'{"text": null}', "no_text"),
+        (b'{"text": ["a"]}', "no_text"),
+        (b'{"text": "a", "text": "b"}', "duplicated_key"),
+        (b'{"text": "a\\ud83d"}', "half_a_character"),
+        (b'{"text": "caf\xe9"}', "not_utf8"),
+        (b'{"text": "a\0"}', "nul_bytes"),
+        (b'{"text": "a", "_task_hash": 1, "answer": "reject"}', "not_accepted"),
+    ],
+)
+def test_a_line_that_is_no_record_has_its_reason(tmp_path: Path, line: bytes, reason: str) -> None:
+    write(tmp_path, "a.jsonl", b'{"text": "good"}\n' + line + b'\n{"text": "\\ud83d\\ude00"}')
+    found = read("jsonl", tmp_path)
+    assert picked(found, "reason") == [None, reason, None]
+    assert found[1]["place"] == "a.jsonl:2"
+    assert found[2]["text"] == "😀"
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_a_split_is_given_by_a_field_or_by_the_files_name(tmp_path: Path) -> None:
+    write(tmp_path, "test.jsonl", '{"text": "a"}\n{"text": "b", "split": "dev"}\n')
+    write(tmp_path, "x.jsonl", '{"text": "c", "split": "TRAIN"}\n{"text": "d", "split": "no"}\n')
+    assert picked(read("jsonl", tmp_path), "split") == ["test", "validation", "train", None]
+    found = read("jsonl", tmp_path, split="split")
+    assert picked(found, "reason") == ["unknown_split", None, None, "unknown_split"]
+
+
+def test_a_table_is_read_by_its_columns(tmp_path: Path) -> None:
+    text = 'body,kind,n\r\n"one, ""two""\nthree",x,1\r\n\r\nfour,y,2\r\nfive,y\r\n,z,3\r\n'
+    write(tmp_path, "a.csv", text)
+    found = read("table", tmp_path, text="body", label="kind", group="n")
+    assert picked(found, "text", "label", "group", "place", "reason") == [
+        ('one, "two"\nthree', "x", "1", "a.csv:2", None),
+        ("four", "y", "2", "a.csv:5", None),
+        ("five,y", None, "a.csv:6", "a.csv:6", "wrong_columns"),
+        ("", "z", "3", "a.csv:7", None),
+    ]
+
+
+def test_tables_without_a_header_or_with_other_delimiters(tmp_path: Path) -> None:
+    write(tmp_path, "a/train.tsv", "x\tone\ny\ttwo\n")
+    found = read("table", tmp_path, header=False, text=2, label=1)
+    assert picked(found, "text", "label", "split") == [("one", "x", "train"), ("two", "y", "train")]
+    write(tmp_path, "b/b.csv", 'text;label\n"quoted" here;x\n')
+    (found,) = read("table", tmp_path / "b", delimiter=";", quoted=False)
+    assert (found["text"], found["label"]) == ('"quoted" here', "x")
+
+
+def test_a_table_holds_spans_and_answers_as_json(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", 'text,spans\nab cd,"[[0, 2, ""X""]]"\nab,\nab,[[\n')
+    found = read("table", tmp_path)
+    assert picked(found, "spans", "reason") == [
+        ([{"start": 0, "end": 2, "label": "X"}], None), ([], None), (None, "bad_spans")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "reasons"),
+    [
+        (b"text\ncaf\xe9\ngood\n", ["not_utf8", None]),
+        (b"text\na\0b\ngood\n", ["nul_bytes", None]),
+        (b'text\n"a"b\ngood\n', ["bad_quotes", None]),
+        (b'text\ngood\n"never closed\nand on\n', [None, "bad_quotes"]),
+        (b"text\n" + b"x" * 2000 + b"\ngood\n", ["line_too_long", None]),
+        (b'text\n"' + b"x" * 2000 + b'"\ngood\n', ["line_too_long", None]),
+        (b"text\na,b\ngood\n", ["wrong_columns", None]),
+        (b"text\n", []),
+        (b"", []),
+    ],
+)
+def test_a_bad_row_has_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, reasons: list[Any]
+) -> None:
+    monkeypatch.setattr(reading, "MAX_LINE", 1000)
+    assert picked(read("table", write(tmp_path, "a.csv", data)), "reason") == reasons
+
+
+def test_a_truncated_table_keeps_what_is_whole(tmp_path: Path) -> None:
+    body = "text\n" + "".join(f"line {n} {n * 7919 % 1000}\n" for n in range(9000))
+    write(tmp_path, "a.csv.gz", gzip.compress(body.encode())[:-500])
+    found = read("table", tmp_path)
+    assert picked(found, "reason")[-2:] == [None, "truncated"]
+    assert len(found) > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("table", {}, r"no column \(in a\.csv, options\.text\) 'text' .*; there is: texts, x$"),
+        ("table", {"text": "texts", "label": "y"}, r"options\.label\) 'y'.*; there is: texts, x$"),
+        ("table", {"header": False, "text": 3}, r"options\.text\) '3'; there is: 1, 2$"),
+        ("table", {"text": "x"}, "a.csv has 2 columns 'x'"),
+        ("table", {"texts": "x"}, r"options: texts is not a key \(did you mean 'text'\?\)"),
+        ("parquet", {}, r"\(in a\.parquet, options\.text\) 'text' .*; there is: texts, x$"),
+    ],
+)
+def test_a_column_that_is_not_there_is_answered_with_those_there_are(
+    tmp_path: Path, name: str, options: dict[str, Any], said: str
+) -> None:
+    write(tmp_path, "a.csv", "x,x\n1,2\n" if options == {"text": "x"} else "texts,x\n1,2\n")
+    pq.write_table(pa.table({"texts": ["a"], "x": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(StepError, match=said):
+        read(name, tmp_path, **options)
+
+
+def test_a_header_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", b"t\xe9xt\na\n")
+    with pytest.raises(StepError, match=r"a\.csv: its first line, the header, is not_utf8"):
+        read("table", tmp_path)
+
+
+def test_parquet_is_read_by_its_columns(tmp_path: Path) -> None:
+    meta = [{"url": "u"}, {"url": None}, None, {"url": "v"}]
+    table = pa.table({"text": ["a", None, "c", "d"], "label": [1, 2, None, 0], "meta": meta})
+    pq.write_table(table, tmp_path / "train-0.parquet", row_group_size=2)
+    found = read("parquet", tmp_path, source="meta.url")
+    here = "train-0.parquet"
+    assert picked(found, "text", "label", "source", "place", "split", "reason") == [
+        ("a", "1", "u", f"{here}:1", "train", None),
+        ("", None, here, f"{here}:2", "train", "no_text"),
+        ("c", None, here, f"{here}:3", "train", None),
+        ("d", "0", "v", f"{here}:4", "train", None),
+    ]
+
+
+def test_a_parquet_string_that_is_no_text_is_one_bad_record(tmp_path: Path) -> None:
+    cells = pa.array([b"good", b"caf\xe9", b"fine"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": cells}), tmp_path / "a.parquet")
+    assert picked(read("parquet", tmp_path), "text", "reason") == [
+        ("good", None), ("", "not_utf8"), ("fine", None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "end"), [("parquet", "parquet"), ("dataset", "arrow")])
+@pytest.mark.parametrize("data", [b"", b"this is none", b"PAR1 nor this PAR1", b"ARROW1\0\0 no"])
+def test_what_is_no_table_is_one_line_that_names_it(
+    tmp_path: Path, name: str, end: str, data: bytes
+) -> None:
+    write(tmp_path, f"a.{end}", data)
+    with pytest.raises(StepError, match=rf"^a\.{end} is no whole (Parquet|Arrow) file"):
+        read(name, tmp_path)
+
+
+def test_a_data_set_saved_to_disk_gives_splits_and_names_of_labels(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    parts = {
+        split: Dataset.from_dict({"text": [f"{split} {n}" for n in range(3)], "label": [1, 0, -1]},
+                                 features=features)
+        for split in ("train", "test")
+    }  # fmt: skip
+    DatasetDict(parts).save_to_disk(tmp_path / "set")
+    parts["train"].to_parquet(tmp_path / "hub.parquet")
+    found = read("dataset", tmp_path)
+    assert picked(found, "text", "label", "split") == [
+        (f"{split} {n}", label, split)
+        for split in ("test", "train")
+        for n, label in enumerate(("yes", "no", None))
+    ]
+    assert picked(read("parquet", tmp_path), "label") == ["yes", "no", None]
+
+
+def test_arrow_files_of_both_forms_are_read(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "label": [0, 1]})
+    (tmp_path / "x").mkdir()
+    with pa.ipc.new_file(tmp_path / "x/a.arrow", table.schema) as out:
+        out.write_table(table)
+    with pa.ipc.new_stream(tmp_path / "x/b.arrow", table.schema) as out:
+        out.write_table(table)
+    info = {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}
+    write(tmp_path, "x/dataset_info.json", json.dumps(info))
+    write(tmp_path, "x/state.json", '{"_split": "validation"}')
+    found = read("dataset", tmp_path)
+    assert picked(found, "text", "label", "split") == [
+        ("a", "no", "validation"), ("b", "yes", "validation")
+    ] * 2  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OURS)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    data=st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=200).map(str.encode),
+        st.lists(
+            st.sampled_from(
+                [b"text", b"label", b",", b"\n", b'"', b"{", b"}", b":", b"[", b"\xff", b"\0",
+                 b"1", b"<doc id=", b"</doc>", b">", b"\xff\xfe", b"====", b" ", b"`", b".. x::"]
+            ),
+            max_size=40,
+        ).map(b"".join),
+    )
+)  # fmt: skip
+def test_no_bytes_make_a_reader_fail_but_in_one_line(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    ends = {"table": "table", "dataset": "arrow", "jsonl": "jsonl", "parquet": "parquet"}
+    end = ends.get(name, "txt")
+    write(tmp_path, f"a.{end}", data)
+    found, said = read_or_say(name, tmp_path)
+    assert not said or f"a.{end}" in said
+    for record in found:
+        assert all(isinstance(record[key], str) for key in ("source", "group", "place", "text"))
+        json.dumps(record, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", sorted(readers.READERS))
+def test_every_reader_says_what_it_reads_and_takes_no_option_it_does_not_know(name: str) -> None:
+    reader = readers.load(name)
+    assert reader.KIND
+    assert reader.KIND <= KINDS
+    assert all(end.startswith(".") for end in reader.SUFFIXES)
+    assert readers.options(name, {}, "options") == reader.Options()
+    with pytest.raises(StepError, match=r"tasks\.x\.options: no_such is not a key"):
+        readers.options(name, {"no_such": 1}, "tasks.x.options")
+
+
+def test_an_unknown_reader_is_answered_with_those_there_are() -> None:
+    with pytest.raises(
+        StepError, match=r"no reader 'rts' \(did you mean 'rst'\?\); there is: conll"
+    ):
+        readers.load("rts")

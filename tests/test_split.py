@@ -10,11 +10,13 @@ from steps import split as stage
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json, read_rows
 from steps.core.params import SplitParams, load
+from steps.corpora.matching import LEVELS, Matcher, Rules
 from steps.corpora.overlap import normalised
-from steps.split import conflicts, split
+from steps.split import Taken, conflicts, contamination, join_twins
 from steps.tasks.classification import labels, reference
 
-SIZES = SplitParams(train=30, validation=15, test=20, seed=13)
+RULES = Rules(ngram=8, containment=0.5, near=0.8)
+SIZES = SplitParams(given=False, train=30, validation=15, test=20, seed=13)
 LABELS = ("fix", "feature", "removal")
 
 
@@ -31,6 +33,10 @@ def make(count: int = 120, groups: int = 24) -> list[dict]:
     ]
 
 
+def split(task, rows, wanted, labels):
+    return stage.split(task, rows, wanted, labels, Taken(RULES))
+
+
 def ids(parts: dict[str, list[dict]]) -> dict[str, list[str]]:
     return {part: [example["id"] for example in found] for part, found in parts.items()}
 
@@ -39,6 +45,15 @@ def seen_in(parts: dict[str, list[dict]], what) -> Counter:
     return Counter(value for found in parts.values() for value in {what(e) for e in found})
 
 
+PHRASES = [  # texts of one phrase and other numbers are near, or contain each other, or neither
+    "Note",
+    "A crash is fixed",
+    "The parser no longer reads the whole of a file before it says that the first line is wrong",
+    "one two three four five six seven",
+    "See <<the>> list",
+    "一二三四五",
+    "???",
+]
 examples = st.lists(
     st.tuples(st.integers(0, 25), st.integers(0, 60), st.booleans()), min_size=60, max_size=160
 ).map(
@@ -47,7 +62,7 @@ examples = st.lists(
             "id": f"{n:04}",
             "source": "s",
             "group": f"g{group}",
-            "text": f"Note {text}{'!' if loud else ''}",
+            "text": f"{PHRASES[text % 7]} {text}{'!' if loud else ''}",
             "label": "x",
         }
         for n, (group, text, loud) in enumerate(drawn)
@@ -58,13 +73,15 @@ examples = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(examples, st.integers(0, 5))
 def test_no_group_and_no_text_is_in_two_parts(rows, seed):
-    wanted = SplitParams(train=5, validation=4, test=6, seed=seed)
+    wanted = SplitParams(given=False, train=5, validation=4, test=6, seed=seed)
     try:
         parts = split("t", rows, wanted, labels)
     except StepError:
         return  # too few texts that are in one part only
     assert set(seen_in(parts, lambda e: e["group"]).values()) == {1}
     assert set(seen_in(parts, lambda e: normalised(e["text"])).values()) == {1}
+    held_out = [e["text"] for part in ("test", "validation") for e in parts[part]]
+    assert not any(Matcher(held_out, RULES).first([e["text"] for e in parts["train"]]))
     assert {part: len(found) for part, found in parts.items()} == {
         "train": 5,
         "validation": 4,
@@ -102,7 +119,7 @@ def test_one_large_group_does_not_make_a_part():
     for row in rows[:200]:
         row["group"] = "Lib-1.0/big.rst"
     for seed in range(20):
-        wanted = SplitParams(train=10, validation=40, test=40, seed=seed)
+        wanted = SplitParams(given=False, train=10, validation=40, test=40, seed=seed)
         parts = split("t", rows, wanted, labels)
         for part in ("validation", "test"):
             assert max(Counter(e["group"] for e in parts[part]).values()) <= 5
@@ -119,7 +136,7 @@ def test_a_rare_label_is_in_training():
 
 
 def test_label_shares_stay_near_the_whole():
-    wanted = SplitParams(train=600, validation=300, test=300, seed=1)
+    wanted = SplitParams(given=False, train=600, validation=300, test=300, seed=1)
     parts = split("t", make(1500, 100), wanted, labels)
     for found in parts.values():
         shares = Counter(e["label"] for e in found)
@@ -158,11 +175,119 @@ def test_the_stage_writes_three_parts_and_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(stage.params, "load", lambda: small)
     source = tmp_path / "examples"
     source.mkdir()
-    pq.write_table(pa.Table.from_pylist(make()), source / "examples.parquet")
+    (source / "examples").mkdir()
+    pq.write_table(pa.Table.from_pylist(make()), source / "examples/part-00000.parquet")
     for out in ("a", "b"):
         stage.main("changes", source, tmp_path / out)
     card = read_json(tmp_path / "a/task.json")
     assert card["counts"] == {"train": 30, "validation": 15, "test": 20}
     assert card["labels"] == sorted(LABELS)
     assert len(read_rows(tmp_path / "a/train.parquet")) == 30
+    assert not any(row["contaminated"] for row in read_rows(tmp_path / "a/test.parquet"))
+    assert card["overlap"]["test"] == dict.fromkeys(LEVELS, 0)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+GIVEN = SplitParams(given=True, train=90, validation=15, test=20, seed=13)
+
+
+def given_rows(**parts: int) -> list[dict]:
+    names = [part for part, count in parts.items() for _ in range(count)]
+    rows = make(len(names))
+    return [row | {"split": name} for row, name in zip(rows, names, strict=True)]
+
+
+def test_a_given_split_is_kept_and_cut_to_size():
+    rows = given_rows(train=70, validation=10, test=40)
+    parts = split("t", rows, GIVEN, labels)
+    assert {part: len(found) for part, found in parts.items()} == {
+        "train": 70,
+        "validation": 10,
+        "test": 20,
+    }
+    assert all(e["split"] == part for part, found in parts.items() for e in found)
+    more = split("t", rows, GIVEN.model_copy(update={"test": 30}), labels)
+    assert set(ids(parts)["test"]) < set(ids(more)["test"])
+
+
+def test_a_validation_part_that_is_not_given_is_drawn_from_training_by_group():
+    rows = given_rows(train=100, test=20)
+    parts = split("t", rows, GIVEN, labels)
+    assert len(parts["validation"]) == 15
+    drawn = {e["group"] for e in parts["validation"]}
+    assert not drawn & {e["group"] for e in parts["train"]}
+    assert ids(parts)["test"] == [row["id"] for row in rows if row["split"] == "test"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (given_rows(train=60), "nothing is there for test"),
+        (given_rows(test=60), "nothing is there for train"),
+        (given_rows(train=60, held_out=10), "split 'held_out'; expected one of: train"),
+        (
+            [row | {"group": "one"} for row in given_rows(train=60, test=9)],
+            "all training examples are one group",
+        ),
+    ],
+)
+def test_a_given_split_that_lacks_a_part_is_one_line(rows, said):
+    with pytest.raises(StepError, match=said) as error:
+        split("t", rows, GIVEN, labels)
+    assert "\n" not in str(error.value)
+
+
+def test_overlap_of_a_given_split_is_marked_and_counted_and_not_mended():
+    rows = given_rows(train=60, validation=6, test=12)
+    long = "The router now sends each request to the first worker that answers within a second"
+    rows[0]["text"] = f"{long}."
+    for row, text in zip(
+        rows[-4:], (f"{long}. ", long.upper() + ".", f"So {long}!", "Note"), strict=True
+    ):
+        row["text"] = text
+    parts = split("t", rows, GIVEN, labels)
+    counts = contamination(parts, RULES)
+    assert len(parts["train"]) == 60
+    assert counts["test"] == {"exact": 1, "normalised": 2, "contained": 3, "near": 3}
+    assert counts["validation"] == dict.fromkeys(LEVELS, 0)
+    found = {e["id"] for e in parts["test"] if e["contaminated"]}
+    assert found == {row["id"] for row in rows[-4:-1]}
+
+
+def twins() -> list[dict]:
+    """Each text stands in two groups, another of its words marked."""
+    return [
+        {
+            "id": f"{n:04}",
+            "source": "s",
+            "group": f"g{(n + side * 7) % 90}/{side}",
+            "text": f"<<part{n}>> of item{n}" if side else f"part{n} of <<item{n}>>",
+            "label": "x",
+        }
+        for n in range(90)
+        for side in (0, 1)
+    ]
+
+
+def test_one_text_with_other_words_marked_is_one_group():
+    rows = [row | {"id": f"{at:04}"} for at, row in enumerate(twins())]
+    joined = join_twins(rows)
+    assert [row["id"] for row in joined] == [row["id"] for row in rows]
+    for one, other in zip(joined[::2], joined[1::2], strict=True):
+        assert one["group"] == other["group"]
+    for seed in range(10):
+        wanted = SplitParams(given=False, train=60, validation=20, test=20, seed=seed)
+        parts = split("t", rows, wanted, labels)
+        seen = seen_in(parts, lambda e: e["text"].replace("<<", "").replace(">>", ""))
+        assert set(seen.values()) == {1}
+        assert set(seen_in(parts, lambda e: e["group"]).values()) == {1}
+
+
+def test_one_text_with_other_spans_or_another_question_is_one_group():
+    rows = [row | {"text": "The same text"} for row in make(4, 4)]
+    rows[1]["spans"] = [{"start": 0, "end": 3, "label": "x"}]
+    assert len({row["group"] for row in join_twins(rows)}) == 1
+    same = [row | {"spans": None} for row in rows]
+    assert len({row["group"] for row in join_twins(same)}) == 4
+    asked = [row | {"question": str(at)} for at, row in enumerate(same)]
+    assert len({row["group"] for row in join_twins(asked)}) == 1

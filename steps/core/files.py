@@ -63,11 +63,81 @@ def write_rows(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> Non
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read one Parquet file as a list of dicts."""
-    if not path.exists():
-        raise StepError(f"no file {path}; run `dvc repro` (or `dvc pull`) to make it")
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    """Read a Parquet file, or a folder of them, as a list of dicts."""
+    rows: list[dict[str, Any]] = []
+    for shard in shards(path):
+        rows += pq.read_table(shard).to_pylist()
     return rows
+
+
+def shards(path: Path) -> list[Path]:
+    """List the Parquet files of a folder in order; a file is its own only shard."""
+    if not path.exists():
+        raise StepError(f"no {path}; run `dvc repro` (or `dvc pull`) to make it")
+    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+
+
+def count_rows(path: Path) -> int:
+    """Count the rows of a file or folder of Parquet without reading them."""
+    return sum(pq.read_metadata(shard).num_rows for shard in shards(path))
+
+
+def read_batches(
+    path: Path, rows: int = 10_000, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream a file or folder of Parquet, at most `rows` in memory at a time."""
+    for shard in shards(path):
+        with pq.ParquetFile(shard) as file:
+            yield from file.iter_batches(rows, columns=columns)
+
+
+class Shards:
+    """Writes rows as a folder of Parquet files of a bounded size each: part-00000.parquet, ...
+
+    A folder without rows still gets one empty file, which says what its columns are.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, shard_bytes: int = 64 << 20) -> None:
+        self.folder, self.schema, self.shard_bytes = folder, schema, shard_bytes
+        self.rows = 0
+        self._number = self._bytes = 0
+        self._file: pq.ParquetWriter | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> "Shards":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._number and kind is None:
+            self._open()
+        self._close()
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append a batch, as one row group; a batch is never cut."""
+        if not batch.num_rows:
+            return
+        file = self._file or self._open()
+        file.write(batch)
+        self.rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._bytes >= self.shard_bytes:
+            self._close()
+
+    def write_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Append rows given as dicts; what the schema does not name is left out."""
+        self.write(pa.Table.from_pylist(rows, schema=self.schema))
+
+    def _open(self) -> pq.ParquetWriter:
+        path = self.folder / f"part-{self._number:05}.parquet"
+        self._file = pq.ParquetWriter(path, self.schema, compression="zstd")
+        self._number += 1
+        self._bytes = 0
+        return self._file
+
+    def _close(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = None
 
 
 def digest(*paths: Path) -> str:

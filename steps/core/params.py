@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from steps.core.entry import StepError
 
 PARAMS = Path("params.yaml")
+SHOWN = 40  # names listed of what there is
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 S = TypeVar("S", bound=BaseModel)
@@ -40,19 +41,26 @@ class Expectation(BaseModel):
 
 
 class Corpus(Section):
+    """`languages` that are kept, all if empty; `filters` are names in steps.corpora.filters."""
+
     source: str
     reader: str
+    options: dict[str, Any]
+    strip_html: bool
+    languages: list[Annotated[str, Field(pattern="^[a-z]{2,3}$")]]
     min_words: int = Field(ge=0)
     max_words: Count
     min_letters: Share
-    near_duplicates: Share
+    filters: list[str]
+    near_duplicates: float = Field(gt=0, le=1)
     mask_pii: bool
     expect: list[Expectation]
 
 
 class SplitParams(Section):
-    """Numbers of examples."""
+    """Numbers of examples; `given`: the examples say themselves which part they are of."""
 
+    given: bool
     train: Count
     validation: Count
     test: Count
@@ -63,6 +71,7 @@ class Task(Section):
     type: str
     source: str
     reader: str
+    options: dict[str, Any]
     min_words: int = Field(ge=0)
     max_words: Count
     max_tokens: int = Field(ge=8)
@@ -75,6 +84,7 @@ class Task(Section):
 class Decontaminate(Section):
     ngram: int = Field(ge=3, le=50)
     containment: float = Field(gt=0, le=1)
+    near: float = Field(gt=0, le=1)
 
 
 class Pack(Section):
@@ -82,6 +92,12 @@ class Pack(Section):
     held_out: float = Field(gt=0, lt=1)
     held_out_tokens: Count
     seed: int
+
+
+class Profile(Section):
+    """`start`: a checkpoint whose tokenizer the profiles count by."""
+
+    start: str
 
 
 class Adaptation(Section):
@@ -132,6 +148,7 @@ class Params(Section):
     sources: dict[str, Source]
     corpora: dict[str, Corpus]
     tasks: dict[str, Task]
+    profile: Profile
     decontaminate: Decontaminate
     pack: Pack
     adaptations: dict[str, Adaptation]
@@ -168,9 +185,10 @@ def check(section: type[S], raw: Any, where: str) -> S:
 def choose(name: str, among: Mapping[str, V], what: str) -> V:
     """Look a name up in a dict; StepError lists what there is."""
     if name not in among:
-        raise StepError(
-            f"no {what} {name!r}{_near(name, among)}; there is: {', '.join(sorted(among))}"
-        )
+        known = sorted(among)
+        more = f", ... ({len(known)} in all)" if len(known) > SHOWN else ""
+        there = ", ".join(known[:SHOWN]) + more
+        raise StepError(f"no {what} {name!r}{_near(name, among)}; there is: {there}")
     return among[name]
 
 

@@ -11,7 +11,7 @@ from steps.core.params import Judge, choose
 from steps.judge.bootstrap import Paired, Resamples, rounded, verdict
 from steps.judge.load import Predictions, References
 from steps.judge.metrics import Array, Metric
-from steps.judge.slices import places, slices
+from steps.judge.slices import halves, kinds_for, places, slices
 
 PARTS = ("validation", "test")
 NOTHING = Paired(0.0, 0.0, 0.0, 0.0, 0.5, 0.0)  # a candidate against itself
@@ -93,16 +93,20 @@ class Contest:
     def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
         """Compare two candidates in each slice of test that is large enough."""
         found = []
-        counts = self.counts["test"]
-        inside = places(self.references["test"].examples, kinds, self.judge.min_slice)
+        examples = self.references["test"].examples
+        inside = places(examples, kinds_for(examples, kinds), self.judge.min_slice)
         for kind, name, at in ((k, n, at) for k, rows in inside.items() for n, at in rows.items()):
-            parts = {one: counts[one][:, np.array(at)] for one in (a, b)}
-            drawn = Resamples(parts, self.metric, self.judge)
+            drawn, paired = self.on(at, a, b)
             row = {"kind": kind, "slice": name, "items": len(at)}
             scores = {"a": rounded(drawn.points[a]), "b": rounded(drawn.points[b])}
-            paired = NOTHING if a == b else drawn.paired(a, b)
             found.append(row | scores | paired.numbers())
         return found
+
+    def on(self, at: Sequence[int], a: str, b: str) -> tuple[Resamples, Paired]:
+        """Compare two candidates on some of the test items."""
+        parts = {one: self.counts["test"][one][:, np.array(at)] for one in (a, b)}
+        drawn = Resamples(parts, self.metric, self.judge)
+        return drawn, NOTHING if a == b else drawn.paired(a, b)
 
 
 def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, Any]:
@@ -119,7 +123,9 @@ def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, An
         **one.costs,
         **part,
         "vs_baseline": against,
-        "slices": slices(examples, kinds, counts, contest.metric, contest.judge.min_slice),
+        "slices": slices(
+            examples, kinds_for(examples, kinds), counts, contest.metric, contest.judge.min_slice
+        ),
     }
 
 
@@ -127,6 +133,27 @@ def against_baseline(contest: Contest) -> dict[str, Any]:
     """Verdict of the winner against the baseline; a baseline that wins is against itself."""
     found = contest.versus(contest.winner, contest.baseline)
     return {"against": contest.baseline, "verdict": verdict(found), **found.numbers()}
+
+
+def contamination(contest: Contest) -> dict[str, Any] | None:
+    """Winner against baseline on the clean and on the contaminated test items apart.
+
+    None where no item is contaminated; a half without items is None, a small one inconclusive.
+    """
+    found = halves(contest.references["test"].examples)
+    return {half: _on_half(contest, at) for half, at in found.items()} or None
+
+
+def _on_half(contest: Contest, at: list[int]) -> dict[str, Any] | None:
+    if not at:
+        return None
+    drawn, paired = contest.on(at, contest.winner, contest.baseline)
+    scores = {
+        "winner": rounded(drawn.points[contest.winner]),
+        "baseline": rounded(drawn.points[contest.baseline]),
+    }
+    said = verdict(paired) if len(at) >= contest.judge.min_slice else "inconclusive"
+    return {"items": len(at), **scores, "verdict": said, **paired.numbers()}
 
 
 def _scores(contest: Contest, part: str, name: str) -> dict[str, Any]:

@@ -19,12 +19,16 @@ ERRORS, CONFUSIONS, CONFLICTS = 20, 12, 5  # rows shown
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the report shows beyond comparison.json; `bins` are the calibration curve's."""
+    """What the report shows beyond comparison.json; `bins` are the calibration curve's.
+
+    `overlap`: of each held-out part how many examples training has, by level.
+    """
 
     contest: Contest
     counts: Mapping[str, int]
     conflicts: Sequence[Mapping[str, Any]]
     bins: int
+    overlap: Mapping[str, Mapping[str, int]] | None = None
 
 
 def render(comparison: Mapping[str, Any], evidence: Evidence) -> str:
@@ -43,6 +47,7 @@ def render(comparison: Mapping[str, Any], evidence: Evidence) -> str:
         counts=evidence.counts,
         conflicts=list(evidence.conflicts)[:CONFLICTS],
         conflict_count=len(evidence.conflicts),
+        overlap=evidence.overlap or {},
         shown=SHOWN,
         roles={name: role(comparison, name) for name in comparison["ranking"]},
     )

@@ -27,7 +27,24 @@ def _label(example: Mapping[str, Any]) -> str:
     return str(example["label"])
 
 
-KINDS = {"source": _source, "length": _length, "label": _label}
+def _contamination(example: Mapping[str, Any]) -> str:
+    return "contaminated" if example.get("contaminated") else "clean"
+
+
+KINDS = {"source": _source, "length": _length, "label": _label, "contamination": _contamination}
+
+
+def halves(examples: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Places of the clean examples and of those that training has; none where all are clean."""
+    found: dict[str, list[int]] = {"clean": [], "contaminated": []}
+    for place, example in enumerate(examples):
+        found[_contamination(example)].append(place)
+    return found if found["contaminated"] else {}
+
+
+def kinds_for(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> list[str]:
+    """Add the kind `contamination` where some examples are contaminated."""
+    return list(dict.fromkeys([*kinds, *(["contamination"] if halves(examples) else [])]))
 
 
 def slice_values(example: Mapping[str, Any], kind: str) -> str:

@@ -30,7 +30,11 @@ def span(found: Mapping[str, float], confidence: float) -> str:
 
 
 def headline(comparison: Mapping[str, Any]) -> str:
-    """Who won, and whether that holds against the baseline."""
+    """Who won, whether that holds against the baseline, and on clean test items alone."""
+    return f"{_won(comparison)} {_halves(comparison)}".strip()
+
+
+def _won(comparison: Mapping[str, Any]) -> str:
     winner, title = comparison["winner"], comparison["metric_title"]
     score = comparison["candidates"][winner]["test"]
     won = (
@@ -49,6 +53,24 @@ def headline(comparison: Mapping[str, Any]) -> str:
         f"{won}; that it is better than the baseline is not shown ({said}; "
         f"a test set of this size finds {plain(found['detectable'])} or more 8 times in 10)."
     )
+
+
+def _halves(comparison: Mapping[str, Any]) -> str:
+    """Say what holds on the clean test items, where training has some of them."""
+    found = comparison.get("contamination")
+    if not found:
+        return ""
+    many = found["contaminated"]["items"]
+    began = f"Training has {many} of the {comparison['test_items']} test items"
+    clean = found["clean"]
+    if clean is None:
+        return f"{began}: nothing is shown on items that are new to it."
+    if comparison["winner"] == comparison["baseline"]:
+        scored = f"{comparison['metric_title']} {plain(clean['winner'])}"
+        return f"{began}; on the {clean['items']} clean ones it has {scored}."
+    shown = SHOWN[clean["verdict"]] + (" better" if clean["verdict"] == "inconclusive" else "")
+    said = f"{signed(clean['difference'])}, {span(clean, comparison['confidence'])}"
+    return f"{began}; on the {clean['items']} clean ones alone it is {shown} ({said})."
 
 
 def _rest(comparison: Mapping[str, Any]) -> str:

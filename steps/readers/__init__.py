@@ -1,28 +1,57 @@
 """Readers: a file format -> records. A reader is a module with
 
-- `KIND`: the set of what its records can be: "documents", "classification", "tokens";
-- `read(root)`: yields dicts with `source`, `group` and `text`, plus `label` or `spans` of examples,
-  or `reason` where a record is bad: it is then counted and listed, not lost.
+- `KIND`: the set of what its records can be: "documents", "classification", "tokens",
+  "question_answering", "translation";
+- `SUFFIXES`: how the names of its files end; () takes all;
+- `Options`: its settings in params.yaml, a Section;
+- `read(file, options)`: yields dicts with `source`, `group`, `text` and `place`, plus what examples
+  have (`label`, `spans`, `question` and `answers`, `target`, `split`), or `reason` where a record
+  is bad: it is then counted and listed, not lost.
 
-`source` is what slices are made of, `group` what is never torn apart by a split.
+`source` is what slices are made of, `group` what is never torn apart by a split, `place` where a
+person finds it.
 """
 
 import importlib
+from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import Any
 
-from steps.core.params import choose
+from steps.core.params import Section, check, choose
+from steps.readers.files import File
 
-READERS = {  # a name -> its module, imported when used: to change one reader changes no other
-    "jsonl": "steps.readers.jsonl",
-    "lines": "steps.readers.lines",
-    "rst": "steps.readers.rst",
-    "rst_changes": "steps.readers.rst_changes",
-    "rst_components": "steps.readers.rst_components",
-    "rst_entities": "steps.readers.rst_entities",
-    "text": "steps.readers.text",
-}
+ANNOTATIONS = {"label", "spans", "question", "answers", "target"}
+NAMES = (
+    *("conll", "conll_u", "dataset", "jsonl", "lines", "parquet", "po", "squad", "table", "text"),
+    *("rst", "rst_changes", "rst_components", "rst_entities"),
+)
+# A name -> its module, imported when used: to change one reader changes no other
+READERS = {name: f"steps.readers.{name}" for name in NAMES}
 
 
 def load(name: str) -> ModuleType:
     """Import a reader by its name in params.yaml."""
     return importlib.import_module(choose(name, READERS, "reader"))
+
+
+def options(name: str, raw: dict[str, Any], where: str, kind: str = "") -> Section:
+    """Check a reader's settings; StepError names the key, what it has and what it takes.
+
+    For documents annotations are not read: one that is damaged costs no text.
+    """
+    section: type[Section] = load(name).Options
+    found = check(section, raw, where)
+    unread = dict.fromkeys(ANNOTATIONS & section.model_fields.keys(), "")
+    return found.model_copy(update=unread) if kind == "documents" else found
+
+
+def read(
+    name: str, settings: Section, given: bool, files: Iterable[File]
+) -> Iterator[dict[str, Any]]:
+    """Read one file after another; unless splits are `given`, what a file says of them is cut."""
+    reader = load(name)
+    for file in files:
+        for record in reader.read(file, settings):
+            if not given:
+                record.pop("split", None)
+            yield record

@@ -1,6 +1,7 @@
 """Inline markup of reStructuredText: roles, literals, links become their text, entities spans."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 ENTITIES = {
@@ -40,9 +41,14 @@ VANISHING = re.compile(
     rf"|:{GONE}:`[^`]*`"
     rf"|\[(?:\#?\w*|\*)\]_(?!\w))"
 )
-LEADING = re.compile(r"\s+([,.;!?)]|:(?!\w))")
+MAY_VANISH = re.compile(  # something like it is there: quick to say, and mostly no
+    rf":{GONE}:`|\]_|#\d|`\d+\s*<|[(\[](?:fixes|closes|refs?|see|via|thanks|to|and|[,;&\s])+[)\]]"
+)
+MAY_LEAD = re.compile(r"[,.;!?):](?<= .)")
+LEADING = re.compile(r" +([,.;!?)]|:(?!\w))")
 OPENING = re.compile(r"^(?:#\d+[,:]?\s+)+|^[,.;:]+\s+")  # issue numbers, and what they left behind
 CREDIT = re.compile(r"\s+Patch(?:es)? by .*$")
+MARK = re.compile(r"[`:*|\\]")
 MARKED = r"""(?=[`:*|\\])(?:
     (?<![\w`])``(?P<literal>.+?)``(?!`)
     |:(?P<role>[a-zA-Z][\w:+.-]*?):`(?P<content>[^`]+)`
@@ -54,7 +60,7 @@ MARKED = r"""(?=[`:*|\\])(?:
 REFERENCE = r"""(?<![\w`.:/])(?P<reference>[A-Za-z][\w.-]*?[A-Za-z0-9])__?(?=[\s.,;:)!?'"]|$)"""
 INLINE = re.compile(MARKED, re.VERBOSE)
 MARKUP = re.compile(r"[`*|\\]|_(?!\w)")
-ENDING = re.compile(r"\w_(?!\w)")
+ENDING = re.compile(r"_(?!\w)(?<=\w_)")
 INLINE_AND_REFERENCES = re.compile(rf"{MARKED}|{REFERENCE}", re.VERBOSE)  # at every word: slower
 TITLED = re.compile(r"(?s)(.+?)\s*<([^<>]+)>")
 
@@ -71,7 +77,12 @@ def strip(markup: str) -> Prose:
     """Turn one paragraph's markup into prose; white space is folded."""
     markup = " ".join(markup.split())
     if "`" in markup or "]_" in markup or "#" in markup:
-        markup = OPENING.sub("", LEADING.sub(r"\1", VANISHING.sub("", markup)))
+        if MAY_VANISH.search(markup):
+            markup = VANISHING.sub("", markup)
+        if MAY_LEAD.search(markup):
+            markup = LEADING.sub(r"\1", markup)
+        if left := OPENING.match(markup):
+            markup = markup[left.end() :]
     if "Patch" in markup:
         markup = CREDIT.sub("", markup)
     if not MARKUP.search(markup):
@@ -80,8 +91,7 @@ def strip(markup: str) -> Prose:
     spans: list[dict[str, object]] = []
     size = at = 0
     unmarked = False
-    inline = INLINE_AND_REFERENCES if ENDING.search(markup) else INLINE
-    for found in inline.finditer(markup):
+    for found in _marked(markup):
         shown, label, bare = _show(found)
         before = markup[at : found.start()]
         size += len(before)
@@ -92,6 +102,19 @@ def strip(markup: str) -> Prose:
         size += len(shown)
         at = found.end()
     return Prose("".join([*out, markup[at:]]), spans, unmarked)
+
+
+def _marked(markup: str) -> Iterator[re.Match[str]]:
+    """Find what is marked, asking only where a mark is; but a reference begins at any word."""
+    if ENDING.search(markup):
+        yield from INLINE_AND_REFERENCES.finditer(markup)
+        return
+    mark = MARK.search(markup)
+    while mark:
+        found = INLINE.match(markup, mark.start())
+        if found:
+            yield found
+        mark = MARK.search(markup, (found or mark).end())
 
 
 def _show(found: re.Match[str]) -> tuple[str, str | None, bool]:

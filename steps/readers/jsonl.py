@@ -1,54 +1,71 @@
-"""Reader `jsonl`: a line of a .jsonl file, with `text` and, for a task, `label` or `spans`.
+"""Reader `jsonl`: a record is a line of a .jsonl or .ndjson file, an object with `text`.
 
-Optional: `source` (else the file's name) and `group` (else file and line: each stands alone). Spans
-are [start, end, label] or {"start": , "end": , "label": }, in characters, end exclusive.
+For a task also `label`, `spans`, `question` and `answers`, or `target`; `options` say what they are
+called. Spans are [start, end, label] or {"start": , "end": , "label": }, in characters, end
+exclusive, as doccano and Prodigy export them. What says no `source` has the file's name, what says
+no `group` stands alone.
 """
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-KIND = {"documents", "classification", "tokens"}
-SPAN = ("start", "end", "label")
+from steps.readers import fields
+from steps.readers.files import File, Line, lines, place
+
+KIND = {"documents", "classification", "tokens", "question_answering", "translation"}
+SUFFIXES = (".jsonl", ".ndjson")
 
 
-def read(root: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of all files in sorted order; a line that is no record has its reason."""
-    for file in sorted(root.rglob("*.jsonl")):
-        name = file.relative_to(root).as_posix()
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _record(line, name, f"{name}:{number}")
+class Options(fields.Fields):
+    """What the fields are called."""
 
 
-def _record(line: str, name: str, place: str) -> dict[str, Any]:
-    bad = {"source": name, "group": place, "text": line.strip()}
+class Duplicated(ValueError):
+    """An object has a key twice, and one value would be lost."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise Duplicated
+    return made
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_object)  # made once: that takes longer than a line
+
+
+def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
+    """Yield the records of all lines but blank ones."""
+    for line in lines(file):
+        if line.reason or line.text.strip():
+            yield _record(line, place(file, line.number), options)
+
+
+def _record(line: Line, begun: dict[str, Any], options: Options) -> dict[str, Any]:
+    begun["text"] = line.text.strip()  # what is shown of a record that is bad
+    if line.reason:
+        return begun | {"reason": line.reason}
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        return bad | {"reason": "not_json"}
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        return bad | {"reason": "no_text"}
-    record = {"source": str(row.get("source", name)), "group": str(row.get("group", place))}
-    record |= {"text": row["text"]}
-    if "label" in row:
-        record["label"] = (
-            row["label"] if isinstance(row["label"], str) else json.dumps(row["label"])
-        )
-    if "spans" not in row:
-        return record
-    spans = _spans(row["spans"])
-    return record | ({"reason": "bad_spans"} if spans is None else {"spans": spans})
+        row = JSON.decode(line.text)
+    except Duplicated:
+        return begun | {"reason": "duplicated_key"}
+    except (ValueError, RecursionError):  # not JSON, a number of thousands of digits; nested deeply
+        return begun | {"reason": "not_json"}
+    if not isinstance(row, dict):
+        return begun | {"reason": "not_an_object"}
+    if "_task_hash" in row and row.get("answer") in ("reject", "ignore"):  # Prodigy's annotator
+        return begun | {"reason": "not_accepted"}
+    made = fields.record(row, begun, options)
+    return begun | {"reason": "half_a_character"} if _is_broken(line.text, made) else made
 
 
-def _spans(raw: Any) -> list[dict[str, Any]] | None:
-    """Read both ways of writing spans; None where one is neither."""
-    spans = []
-    for span in raw if isinstance(raw, list) else [None]:
-        values = [span.get(key) for key in SPAN] if isinstance(span, dict) else span
-        if not isinstance(values, list) or [type(value) for value in values] != [int, int, str]:
-            return None
-        spans.append(dict(zip(SPAN, values, strict=True)))
-    return spans
+def _is_broken(line: str, made: dict[str, Any]) -> bool:
+    r"""JSON can hold half of a character (\ud83d without \ude00); no file of text can."""
+    if "\\u" not in line:
+        return False
+    try:
+        json.dumps(made, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -7,12 +7,10 @@ inside a paragraph is the matter of `inline`.
 
 import re
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from steps.core.progress import track
+from steps.readers.files import File, text_of
 
-SUFFIXES = (".rst", ".txt")
 CHANGELOG = re.compile(  # by its folder, or by how its name begins
     r"(?i)(?:.*/)?(?:(?:releases?|changes|changelog|news)/[^/]*"
     r"|(?:changes|changelog|news|history|release[_-]|old_release|whatsnew)[^/]*)"
@@ -30,6 +28,7 @@ BODIES = re.compile(  # directives whose argument is a name or a title
     "|type|macro|member|reqmeta"
     "|auto(?:class|function|method|attribute|data|exception|module|property)"
 )
+RULED = {character * 3 for character in "=-~`'\"^#*+_:.<>!@$%&"}  # how a rule begins
 RULE = re.compile(r"([=\-~`'\"^#*+_:.<>!@$%&])\1{2,}\s*$")
 TABLE = re.compile(r"(?:=+ +)+=+\s*$|\+[-=+]+\+\s*$")
 DIRECTIVE = re.compile(r"\.\. +([\w:-]+)::(?:\s+(.*))?$")
@@ -49,10 +48,11 @@ class Block(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One file; `path` is relative to the source's root."""
+    """One file; `path` is relative to the source's root; `reason`: why it could not be read."""
 
     path: str
     blocks: list[Block]
+    reason: str = ""
 
     @property
     def library(self) -> str:
@@ -71,13 +71,22 @@ class Page(NamedTuple):
                     return f"{self.path}#{heading}"
         return self.path
 
+    def record(self, block: Block, number: int, **said: Any) -> dict[str, Any]:
+        """Make a record of what is said of a block; its place is the number of that block."""
+        place = f"{self.path}:{number}"
+        return {"source": self.library, "group": self.group(block), "place": place, **said}
 
-def pages(root: Path) -> Iterator[Page]:
-    """Parse all files of prose under `root`, in sorted order."""
-    files = sorted(file for file in root.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-    for file in track(files, "read", len(files)):
-        text = file.read_text(encoding="utf-8", errors="replace")
-        yield Page(file.relative_to(root).as_posix(), list(parse(text)))
+    def bad(self) -> Iterator[dict[str, Any]]:
+        """Yield the one bad record of a file that could not be read."""
+        if self.reason:
+            at = {"source": self.library, "group": self.path, "place": self.path}
+            yield at | {"text": "", "reason": self.reason}
+
+
+def page(file: File) -> Page:
+    """Parse one file."""
+    text, reason = text_of(file)
+    return Page(file.name, [] if reason else list(parse(text)), reason)
 
 
 def parse(text: str) -> Iterator[Block]:
@@ -85,17 +94,17 @@ def parse(text: str) -> Iterator[Block]:
     levels: list[str] = []
     headings: list[str] = []
     lines = [line.rstrip() for line in text.expandtabs(8).splitlines()]
-    start = at = 0
-    while at < len(lines):
-        style, title, size = _title(lines, at)
+    rules = [at for at, line in enumerate(lines) if line[:3] in RULED and RULE.match(line)]
+    start = 0
+    for at in sorted({line for rule in rules for line in (rule - 1, rule) if line >= 0}):
+        style, title, size = _title(lines, at) if at >= start else ("", "", 0)
         if not size:
-            at += 1
             continue
         yield from _walk(lines[start:at], tuple(headings))
         if style not in levels:
             levels.append(style)
         headings[levels.index(style) :] = [title]
-        at = start = at + size
+        start = at + size
     yield from _walk(lines[start:], tuple(headings))
 
 
@@ -119,7 +128,14 @@ def _walk(lines: list[str], headings: tuple[str, ...], tags: str = "") -> Iterat
     at = 0
     while at < len(lines):
         line = lines[at]
-        if not line or RULE.match(line):
+        if not line:
+            at += 1
+        elif line[0].isalpha() and line[1:2] not in (
+            ".",
+            ")",
+        ):  # most are: the rest need not be asked
+            at = yield from _paragraph(lines, at, headings, tags)
+        elif RULE.match(line):
             at += 1
         elif TABLE.match(line):
             at = _after_table(lines, at)
@@ -209,8 +225,8 @@ def _options(body: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _dedent(lines: list[str]) -> list[str]:
-    margin = min((len(line) - len(line.lstrip()) for line in lines if line), default=0)
-    return [line[margin:] for line in lines]
+    margin = min([len(line) - len(line.lstrip()) for line in lines if line], default=0)
+    return [line[margin:] for line in lines] if margin else lines
 
 
 def _until_blank(lines: list[str], at: int) -> int:

@@ -2,19 +2,27 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
+from steps.core.params import Section
+from steps.readers.files import File
 from steps.readers.inline import strip
-from steps.readers.markup import pages
+from steps.readers.markup import page
 
 KIND = {"documents"}
+SUFFIXES = (".rst", ".txt")
 
 
-def read(root: Path) -> Iterator[dict[str, Any]]:
+class Options(Section):
+    """None."""
+
+
+def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     """Yield the sections; headings are left out."""
-    for page in pages(root):
-        for _, blocks in groupby(page.blocks, key=lambda block: block.headings):
-            section = list(blocks)
-            text = "\n\n".join(filter(None, (strip(block.text).text for block in section)))
-            yield {"source": page.library, "group": page.group(section[0]), "text": text}
+    found = page(file)
+    yield from found.bad()
+    sections = groupby(found.blocks, key=lambda block: block.headings)
+    for number, (_, blocks) in enumerate(sections, 1):
+        section = list(blocks)
+        text = "\n\n".join(filter(None, (strip(block.text).text for block in section)))
+        yield found.record(section[0], number, text=text)

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from steps.core.params import Section
+from steps.readers.files import File
 from steps.readers.inline import strip
-from steps.readers.markup import Block, pages
+from steps.readers.markup import Block, page
 
 KIND = {"classification"}
+SUFFIXES = (".rst", ".txt")
 KINDS = (  # the first that matches: "Features removed" is a removal, "Documentation fixes" are doc
     ("removal", r"remov|deprecat"),
     ("breaking", r"incompatib|breaking"),
@@ -36,18 +38,18 @@ CREDITS = re.compile(
 ADDRESS = re.compile(r"\s*\(?https?://[^\s)]+\)?|\s*\(\d{2,}\)")
 
 
-def read(root: Path) -> Iterator[dict[str, Any]]:
+class Options(Section):
+    """None."""
+
+
+def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     """Yield the first paragraph of each item that stands under a heading that says what it is."""
-    for page in pages(root):
-        for block in page.blocks if page.is_changelog else ():
-            label = kind_of(block)
-            if block.item and label:
-                yield {
-                    "source": page.library,
-                    "group": page.group(block),
-                    "text": note(block.text),
-                    "label": label,
-                }
+    found = page(file)
+    yield from found.bad()
+    for number, block in enumerate(found.blocks if found.is_changelog else (), 1):
+        label = kind_of(block)
+        if block.item and label:
+            yield found.record(block, number, text=note(block.text), label=label)
 
 
 def note(markup: str) -> str:

@@ -1,13 +1,15 @@
 """Reader `rst_components`: a paragraph of Django's documentation, and the component it is about."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from steps.core.params import Section
+from steps.readers.files import File
 from steps.readers.inline import strip
-from steps.readers.markup import pages
+from steps.readers.markup import page
 
 KIND = {"classification"}
+SUFFIXES = (".rst", ".txt")
 COMPONENTS = {  # the folder or file of a page, below docs/, says what it is about
     "db": ("ref/models/", "topics/db/", "ref/contrib/postgres/", "ref/databases", "ref/migration"),
     "gis": ("ref/contrib/gis/",),
@@ -22,18 +24,17 @@ COMPONENTS = {  # the folder or file of a page, below docs/, says what it is abo
 }
 
 
-def read(root: Path) -> Iterator[dict[str, Any]]:
+class Options(Section):
+    """None."""
+
+
+def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     """Yield the paragraphs of pages that one component alone owns."""
-    for page in pages(root):
-        label = component(page.group(page.blocks[0])) if page.blocks else None
-        for block in page.blocks if label else ():
-            text = strip(block.text).text
-            yield {
-                "source": page.library,
-                "group": page.group(block),
-                "text": text,
-                "label": label,
-            }
+    found = page(file)
+    yield from found.bad()
+    label = component(found.group(found.blocks[0])) if found.blocks else None
+    for number, block in enumerate(found.blocks if label else (), 1):
+        yield found.record(block, number, text=strip(block.text).text, label=label)
 
 
 def component(name: str) -> str | None:

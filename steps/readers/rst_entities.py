@@ -4,24 +4,26 @@ Paragraphs with literals or default roles are no examples: identifiers in them a
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from steps.core.params import Section
+from steps.readers.files import File
 from steps.readers.inline import strip
-from steps.readers.markup import pages
+from steps.readers.markup import page
 
 KIND = {"tokens"}
+SUFFIXES = (".rst", ".txt")
 
 
-def read(root: Path) -> Iterator[dict[str, Any]]:
+class Options(Section):
+    """None."""
+
+
+def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     """Yield the paragraphs that have at least one entity and no unlabelled code."""
-    for page in pages(root):
-        for block in page.blocks:
-            prose = strip(block.text)
-            if prose.spans and not prose.unmarked:
-                yield {
-                    "source": page.library,
-                    "group": page.group(block),
-                    "text": prose.text,
-                    "spans": prose.spans,
-                }
+    found = page(file)
+    yield from found.bad()
+    for number, block in enumerate(found.blocks, 1):
+        prose = strip(block.text)
+        if prose.spans and not prose.unmarked:
+            yield found.record(block, number, text=prose.text, spans=prose.spans)

@@ -1,24 +1,34 @@
 """Distributions of Python packages as a source: pinned, checked, cached, found where pip looks."""
 
 import ast
+import gzip
 import hashlib
 import logging
+import lzma
 import os
 import re
 import ssl
+import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from steps.core.entry import StepError
 from steps.core.progress import track
-from steps.sources.tray import Tray, in_threads, read_lines, say_links
+from steps.sources.tray import Tray, in_threads, read_lines, say_left_out
 
 TRIES = 3
+SMALL_BYTES, MAX_RATIO = 1 << 30, 200  # unpacked, an archive over both is no documentation
+UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, RuntimeError),  # cut short; a zip with a password, or packed in a new way
+)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,12 +45,14 @@ def fetch_pypi(path: str, tray: Tray) -> None:
     missing = [pin for pin in pins if not _cached(pin)]
     if missing:
         finders = _finders()
-        in_threads(lambda pin: _download(pin, finders), missing, "download")
+        done = in_threads(lambda pin: _download(pin, finders), missing)
+        for _ in track(done, "download", len(missing)):
+            pass
     for pin in track(pins, "unpack", len(pins)):
         archive = _cached(pin)
         if archive is None:
             raise StepError(f"{pin.requirement} went from {cache()} while it was used; run again")
-        _unpack(archive, tray)
+        unpack(archive, pin.requirement, tray)
 
 
 def read_pins(path: str) -> list[Pin]:
@@ -158,23 +170,42 @@ def _save(session: Any, link: Any, pin: Pin) -> None:
             made.unlink(missing_ok=True)
 
 
-def _unpack(archive: Path, tray: Tray) -> None:
-    """Put the wanted files of a zip or tar archive into the tray; no links, no devices."""
-    links = []
+def unpack(archive: Path, name: str, tray: Tray) -> None:
+    """Put the wanted members of a zip or tar archive into the tray; no links, no devices."""
+    most = max(SMALL_BYTES, MAX_RATIO * archive.stat().st_size)
+    total, left_out = 0, []
+    try:
+        for member, size, stream in _members(archive):
+            total += size  # of what is not wanted too: a packed tar is read through
+            if total > most:
+                raise StepError(
+                    f"{name} unpacks to over {most} bytes, {MAX_RATIO} times its size; refused as a"
+                    " bomb, look at where it is from"
+                )
+            if stream is None:
+                left_out.append(member)
+            elif target := tray.target(member):
+                tray.put(target, stream)
+    except UNREADABLE as error:
+        raise StepError(
+            f"{name} cannot be unpacked ({error}); expected a zip or tar archive, pin another file"
+        ) from None
+    say_left_out(left_out)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+    """Yield name, size and stream of each member; None in place of a link's or device's stream."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
-                target = None if info.is_dir() else tray.target(info.filename)
-                if target:
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    yield info.filename, info.file_size, None
+                elif not info.is_dir():
                     with zipped.open(info) as stream:
-                        tray.put(target, stream)
+                        yield info.filename, info.file_size, stream
         return
     with tarfile.open(archive) as packed:
         for member in packed:
-            target = None if member.isdir() else tray.target(member.name)
-            stream = packed.extractfile(member) if target and member.isreg() else None
-            if target and stream:
-                tray.put(target, stream)
-            elif target:
-                links.append(member.name)
-    say_links(links)
+            if not member.isdir():
+                opened = packed.extractfile(member) if member.isreg() else None
+                yield member.name, member.size, opened

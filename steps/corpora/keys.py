@@ -1,0 +1,36 @@
+"""The keys by which records are found to be copies of each other."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from steps.corpora.schemas import ANNOTATIONS
+
+Record = dict[str, Any]
+# Thai, Lao, Khmer, kana and Han: a run of them has no blanks, so that a sign stands for a word
+UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+def keyed(record: Record, kind: str, at: int) -> Record:
+    """Give a record its place, and its keys: exact copies have the same."""
+    text = record["text"]
+    folded = " ".join(text.casefold().split())
+    said = [record[name] for name in ("split", *ANNOTATIONS[kind])] if kind != "documents" else None
+    exact = folded if said is None else json.dumps([text, said], sort_keys=True)
+    key = hashlib.blake2b(exact.encode("utf-8", "replace"), digest_size=16).digest()
+    twin = hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).digest()
+    return record | {
+        "at": at,
+        "high": int.from_bytes(key[:8], "big"),
+        "low": int.from_bytes(key[8:], "big"),
+        "twin": int.from_bytes(twin, "big"),
+        "spaced": spaced(text),
+    }
+
+
+def spaced(text: str) -> str | None:
+    """Put blanks around the signs of a script without them; None where there are none such."""
+    if text.isascii() or not UNSPACED.search(text):
+        return None
+    return UNSPACED.sub(r" \g<0> ", text)

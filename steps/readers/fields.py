@@ -1,0 +1,131 @@
+"""A row of named values (of JSON, a table, Parquet) -> a record."""
+
+import json
+from math import isnan
+from typing import Any
+
+from steps.core.params import Section, choose
+from steps.readers.files import SPLITS, File
+
+SPAN = (("start", "start_offset"), ("end", "end_offset"), ("label",))  # as annotation tools say it
+
+
+class Fields(Section):
+    """What the fields of a record are called; "meta.url" reaches into objects.
+
+    A default that a file lacks is no error, but for `text`; "": what is there is not read.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    spans: str = "spans"
+    question: str = "question"
+    answers: str = "answers"
+    target: str = "target"
+    source: str = "source"
+    group: str = "group"
+    split: str = "split"
+
+    def among(self, columns: list[str], file: File) -> list[str]:
+        """Say which columns are asked for; StepError where one that was named is not there."""
+        there = dict.fromkeys(columns, 0)
+        for key in sorted({"text", *self.model_fields_set} & set(Fields.model_fields)):
+            name = getattr(self, key)
+            if name and name not in there:
+                choose(name.split(".")[0], there, f"column (in {file.name}, options.{key})")
+        asked = {getattr(self, key) for key in Fields.model_fields}
+        asked |= {name.split(".")[0] for name in asked}
+        return [name for name in columns if name in asked]
+
+
+def record(row: dict[str, Any], begun: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """Read a row's fields over `begun`; the reason is that of the first that is wrong."""
+    made = dict(begun)
+    text = reach(row, fields.text)
+    made["text"] = text if isinstance(text, str) else begun.get("text", "")
+    for key in ("source", "group"):
+        value = reach(row, getattr(fields, key))
+        if value not in (None, ""):
+            made[key] = value if isinstance(value, str) else json.dumps(value, default=str)
+    reason = "" if isinstance(text, str) else "no_text"
+    reason = reason or _given_split(row, made, fields) or _annotate(row, made, fields)
+    if reason:
+        made["reason"] = reason
+    return made
+
+
+def reach(row: dict[str, Any], name: str) -> Any:
+    """Look up a field; None where it, or an object on the way to it, is not there."""
+    value = row.get(name)
+    if value is not None or "." not in name:
+        return value
+    first, _, rest = name.partition(".")
+    inner = row.get(first)
+    return reach(inner, rest) if isinstance(inner, dict) else None
+
+
+def _given_split(row: dict[str, Any], made: dict[str, Any], fields: Fields) -> str:
+    value = reach(row, fields.split)
+    split = SPLITS.get(value.strip().lower(), "") if isinstance(value, str) else ""
+    if split:
+        made["split"] = split
+    return "" if split or "split" not in fields.model_fields_set else "unknown_split"
+
+
+def _annotate(row: dict[str, Any], made: dict[str, Any], fields: Fields) -> str:
+    """Add what examples have; return what is wrong with it."""
+    label = None if fields.label == fields.spans else _label(reach(row, fields.label))
+    if label is not None:
+        made["label"] = label
+    for key in ("question", "target"):
+        value = reach(row, getattr(fields, key))
+        if isinstance(value, str):
+            made[key] = value
+    for key, of in (("spans", _span), ("answers", _answer)):
+        value = reach(row, getattr(fields, key))
+        if value is None:
+            continue
+        found = [of(item) for item in _listed(value, key)]
+        if None in found:
+            return f"bad_{key}"
+        made[key] = found
+    return ""
+
+
+def _label(value: Any) -> str | None:
+    """A label, or a list of one; of several none is the one, and pandas' NaN is none."""
+    if isinstance(value, list):
+        value = value[0] if len(value) == 1 else None
+    if isinstance(value, dict) or (isinstance(value, float) and isnan(value)):
+        return None
+    return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _listed(value: Any, key: str) -> list[Any]:
+    """Spans or answers as a list; in tables they are JSON, [None] is what is not to be read."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError):
+            return [None]
+    if key == "answers" and isinstance(value, dict):  # as in the hub's copies of SQuAD
+        starts, texts = value.get("answer_start"), value.get("text")
+        if not isinstance(starts, list) or not isinstance(texts, list) or len(starts) != len(texts):
+            return [None]
+        return [{"start": at, "text": text} for at, text in zip(starts, texts, strict=True)]
+    return value if isinstance(value, list) else [None]
+
+
+def _span(raw: Any) -> dict[str, Any] | None:
+    if isinstance(raw, dict):
+        raw = [next((raw[key] for key in keys if key in raw), None) for keys in SPAN]
+    if not isinstance(raw, list) or [type(value) for value in raw] != [int, int, str]:
+        return None
+    return {"start": raw[0], "end": raw[1], "label": raw[2]}
+
+
+def _answer(raw: Any) -> dict[str, Any] | None:
+    if not isinstance(raw, dict):
+        return None
+    at, text = raw.get("start", raw.get("answer_start")), raw.get("text")
+    return {"start": at, "text": text} if type(at) is int and isinstance(text, str) else None
