@@ -224,7 +224,14 @@ def split(project: Path, rows: list[dict[str, Any]]) -> subprocess.CompletedProc
 
     path = project / "data/examples/changes/examples/part-00000.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
-    command = [sys.executable, "-m", "steps.split", "changes", str(path.parents[1]), "data/splits/x"]
+    command = [
+        sys.executable,
+        "-m",
+        "steps.split",
+        "changes",
+        str(path.parents[1]),
+        "data/splits/x",
+    ]
     return subprocess.run(command, cwd=project, text=True, capture_output=True, check=False)
 
 

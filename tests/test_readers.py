@@ -18,7 +18,11 @@ from steps.readers.markup import Page, parse
 from steps.readers.rst_components import component
 
 KINDS = {"documents", "classification", "tokens", "question_answering", "translation"}
-OURS = ("table", "dataset", "jsonl", "lines", "parquet", "rst", "rst_changes", "rst_entities", "text")
+OURS = tuple(
+    name
+    for name in readers.NAMES
+    if name not in ("conll", "conll_u", "po", "rst_components", "squad")
+)
 
 GUIDE = """\
 =====

@@ -102,7 +102,6 @@ class Intake(NamedTuple):
             reason = self._against_length(record["text"])
         return record | {"reason": reason, "split": record.get("split") or "", "masked": ""}
 
-
     def _against_length(self, text: str) -> str:
         words = len((spaced(text) or text).split())
         if words < self.rules.min_words or not words:
