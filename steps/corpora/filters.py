@@ -27,7 +27,8 @@ ELLIPSES = ("...", "…")
 NO_LETTER = bytes(code for code in range(128) if not chr(code).isalpha() and chr(code) not in " \n")
 SHAPE = bytes.maketrans(b"\n" + ascii_letters.encode(), b" " + b"a" * 52)
 LETTERED = re.compile(r"[^\W\d_]\S*")  # as often as there are words with a letter
-SENTENCE = re.compile(r"[.!?…؟۔։።។။]+[\"'”’»)\]]*(?=\s|\Z)|[。！？｡।॥།]")
+ENDS = ".!?…؟۔։።။"
+SENTENCE = re.compile(rf"(?<![{ENDS}])[{ENDS}]++[\"'”’»)\]]*+(?=\s|\Z)|[。！？｡।॥།]")
 NO_FULL_STOP = re.compile("[\u0e00-\u0eff]")  # Thai and Lao end a sentence with a blank
 SCRIPT_NOTICE = re.compile(
     r"(?:enabl|activat|turn(?:ed)? on|without|requires|support)\w* (?:\w+ ){0,2}javascript"

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import re
 from typing import Any
 
+from steps.corpora.filters import UNSPACED
 from steps.corpora.schemas import ANNOTATIONS
 
 Record = dict[str, Any]
-# Thai, Lao, Khmer, kana and Han: a run of them has no blanks, so that a sign stands for a word
-UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 def keyed(record: Record, kind: str, at: int) -> Record:

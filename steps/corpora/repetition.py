@@ -7,6 +7,7 @@ the length before left over.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import compress
 
 LINES, LINE_CHARACTERS = 0.30, 0.20
 PARAGRAPHS, PARAGRAPH_CHARACTERS = 0.30, 0.20
@@ -14,7 +15,7 @@ TOP = {2: 0.20, 3: 0.18, 4: 0.16}  # words -> share of the most frequent n-gram
 DUPLICATE = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}  # -> of all that occur again
 LEAST = min(DUPLICATE.values())
 Gram = tuple[str, ...]
-Repeated = list[tuple[int, int, Gram]]
+Repeated = list[tuple[int, Gram]]
 
 
 def against_lines(lines: Sequence[str], paragraphs: Sequence[str]) -> str:
@@ -38,21 +39,36 @@ def against_ngrams(words: Sequence[str], units: int = 1) -> str:
     """
     words, total = tuple(words), len("".join(words))
     places: Sequence[int] = range(len(words))
-    grams = list(zip(*(words[at:] for at in range(2 * units)), strict=False))
-    for size in range(2, max(DUPLICATE) + 1):
+    first = _first_size(words, total) if units == 1 else 2
+    grams = list(zip(*(words[at:] for at in range(first * units)), strict=False))
+    for size in range(first, max(DUPLICATE) + 1):
+        if len(set(grams)) == len(grams):
+            return ""
+        width = size * units
         again = _repeated(places, grams)
-        if size in TOP and _is_top(words, again, TOP[size] * total):
-            return f"top_{size}_grams"
-        places = [place for _, place, _ in again]
-        covered = _covered(words, places, size * units) if size > 2 else total
-        if covered > DUPLICATE.get(size, 1) * total:
-            return f"repeated_{size}_grams"
+        places = [place for place, _ in again]
+        covered = _covered(words, places, width) if size > 2 else total
         if covered <= LEAST * total:
             return ""
-        width = (size + 1) * units
-        places = [at for at in places if at + width <= len(words)]
-        grams = [words[at : at + width] for at in places]
+        if size in TOP and covered > TOP[size] * total and _is_top(words, again, TOP[size] * total):
+            return f"top_{size}_grams"
+        if covered > DUPLICATE.get(size, 1) * total:
+            return f"repeated_{size}_grams"
+        places = [at for at in places if at + width + units <= len(words)]
+        grams = [words[at : at + width + units] for at in places]
     return ""
+
+
+def _first_size(words: Gram, total: int) -> int:
+    """The first n whose top n-gram may pass its limit.
+
+    All occurrences of an n-gram lie on occurrences of n words: no more characters than the n words
+    have that have most.
+    """
+    counts = Counter(words).items()
+    most = sorted([len(word) * count for word, count in counts if count > 1], reverse=True)
+    sizes = (size for size, share in TOP.items() if sum(most[:size]) > share * total)
+    return next(sizes, min(DUPLICATE))
 
 
 def duplicates(items: Sequence[str]) -> tuple[float, float]:
@@ -64,20 +80,23 @@ def duplicates(items: Sequence[str]) -> tuple[float, float]:
 
 
 def _repeated(places: Sequence[int], grams: Sequence[Gram]) -> Repeated:
-    """The n-grams that are there twice or more often: how often, where, and which."""
-    counts = Counter(grams)
-    times = map(counts.__getitem__, grams)
-    return [found for found in zip(times, places, grams, strict=False) if found[0] > 1]
+    """The n-grams that are there twice or more often: where, and which."""
+    seen: set[Gram] = set()
+    twice = {gram for gram in grams if gram in seen or seen.add(gram)}
+    return list(compress(zip(places, grams, strict=False), map(twice.__contains__, grams)))
 
 
 def _is_top(words: Gram, again: Repeated, limit: float) -> bool:
     """Whether the most frequent n-gram covers more characters than the limit; of equals, any."""
-    often = max(again, default=(0,))[0]
     starts = defaultdict(list)
-    for times, place, gram in again:
-        if times == often:
-            starts[gram].append(place)
-    return any(_covered(words, starts[gram], len(gram)) > limit for gram in starts)
+    for place, gram in again:
+        starts[gram].append(place)
+    often = max(map(len, starts.values()), default=0)
+    return any(
+        _covered(words, at, len(gram)) > limit
+        for gram, at in starts.items()
+        if len(at) == often and often * len("".join(gram)) > limit
+    )
 
 
 def _covered(words: Gram, places: Sequence[int], width: int) -> int:

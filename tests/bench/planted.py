@@ -121,17 +121,17 @@ class Output:
 def like(text: str, least: float, most: float, draw: random.Random) -> str:
     """Change words until the similarity with the text lies between the two."""
     words = text.split(" ")
-    changes = 1
-    while True:
+    wanted = draw.uniform(least, most)
+    changes = round(len(words) * (1 - wanted) / (1 + wanted) / WORDS)  # each changes WORDS runs
+    while least < 1:
         changed = list(words)
-        for place in draw.sample(range(len(words)), min(changes, len(words))):
+        for place in draw.sample(range(len(words)), max(1, changes)):
             changed[place] = draw.choice(words) + draw.choice("aeiou")
-        found = similarity(text, " ".join(changed)) if least < 1 else 1.0
-        if least == 1:
-            return text
+        found = similarity(text, " ".join(changed))
         if least <= found <= most:
             return " ".join(changed)
-        changes = max(1, changes + (1 if found > most else -1))
+        changes += 1 if found > most else -1
+    return text
 
 
 def similarity(left: str, right: str) -> float:
