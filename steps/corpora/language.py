@@ -16,7 +16,7 @@ LEAST_LETTERS = 20  # of fewer nothing can be said
 # Less likely than this, the first guess is none: domain text full of names gives 0.2 to 0.4
 SURE = 0.5
 WORDS = (  # that other languages have not, or seldom
-    "the and with this that which from are to for by it it's be not if you your when should they any"
+    "the and with this that which from are to for by it be not if you your when should they any"
     " other its more been into these only than there their would could must each where how what"
 )
 ENGLISH = frozenset(WORDS.split())
