@@ -1,5 +1,6 @@
 """An S3 of one's own, and a storm before it: sources from there, and a DVC remote there."""
 
+import gzip
 import http.client
 import os
 import subprocess
@@ -17,10 +18,12 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
+from steps import readers
 from steps.core.entry import StepError
 from steps.core.files import digest
 from steps.core.params import Source
 from steps.fetch import fetch
+from steps.readers.files import files
 
 BIN = Path(sys.executable).parent
 ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>{}</Message></Error>"
@@ -187,6 +190,19 @@ def test_a_storm_and_a_body_cut_short_change_no_byte(
     assert contents(tmp_path / "out") == corpus
     assert storm.refusals == 2 * (len(corpus) + 1)  # a listing, no empty object, one twice
     assert {line.split("?")[0] for line in storm.ranges} == {"GET /outplant/corpus/large.bin"}
+
+
+def test_a_corpus_on_s3_is_fetched_and_read(tmp_path: Path, bucket: Any) -> None:
+    lines = b'{"text": "one line of it"}\n{"text": "and another"}\n'
+    bucket.put_object(Bucket="outplant", Key="corpus/a.jsonl.gz", Body=gzip.compress(lines))
+    fetch(source("s3://outplant/corpus"), tmp_path / "out")
+    reader = readers.load("jsonl")
+    found = [
+        record["text"]
+        for file in files(tmp_path / "out", reader.SUFFIXES)
+        for record in reader.read(file, reader.Options())
+    ]
+    assert found == ["one line of it", "and another"]
 
 
 @pytest.mark.parametrize("checksums", [True, False])

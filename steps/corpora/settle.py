@@ -101,6 +101,8 @@ def ledger(tallies: list[Tally], ends: Settlement) -> dict[str, Any]:
         for name in ("read", "rejected", "reasons")
     )
     counts = {"read": read, "kept": ends.kept, "rejected": rejected, "duplicates": ends.duplicates}
+    if read != ends.kept + rejected + ends.duplicates:
+        raise RuntimeError(f"records were lost on the way: {counts}")
     return {
         **{name: count.total() for name, count in counts.items()},
         "reasons": dict(reasons),
