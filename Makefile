@@ -26,6 +26,7 @@ help:  ## this list
 run: .venv  ## install, run the demo by `dvc repro`, say where to look
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && \
 	outplant check && dvc repro && echo && outplant status && echo && \
+	echo "profiles:   $$(echo data/profiles/*/*/profile.html)" && \
 	echo "reports:    $$(echo reports/*/report.html)" && \
 	echo "data docs:  $$(find data/validation -name index.html | sort | paste -sd' ')" && \
 	echo "registry:   $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db" && \

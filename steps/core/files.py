@@ -125,7 +125,8 @@ class Shards:
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Append rows given as dicts; what the schema does not name is left out."""
-        self.write(pa.Table.from_pylist(rows, schema=self.schema))
+        columns = [pa.array([row.get(one.name) for row in rows], one.type) for one in self.schema]
+        self.write(pa.Table.from_arrays(columns, schema=self.schema))
 
     def _open(self) -> pq.ParquetWriter:
         path = self.folder / f"part-{self._number:05}.parquet"

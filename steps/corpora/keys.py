@@ -17,12 +17,12 @@ def keyed(record: Record, kind: str, at: int) -> Record:
     said = [record[name] for name in ("split", *ANNOTATIONS[kind])] if kind != "documents" else None
     exact = folded if said is None else json.dumps([text, said], sort_keys=True)
     key = hashlib.blake2b(exact.encode("utf-8", "replace"), digest_size=16).digest()
-    twin = hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).digest()
+    twin = key if said is None else hashlib.blake2b(folded.encode("utf-8", "replace")).digest()
     return record | {
         "at": at,
         "high": int.from_bytes(key[:8], "big"),
         "low": int.from_bytes(key[8:], "big"),
-        "twin": int.from_bytes(twin, "big"),
+        "twin": int.from_bytes(twin[:8], "big"),
         "spaced": spaced(text),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from steps.core.entry import StepError
 
 UNDETERMINED = "und"  # ISO 639-2
-PIECES, PIECE = 3, 70  # what is looked at: so many pieces of so many characters
+PIECES, PIECE = 3, 50  # what is looked at: so many pieces of so many characters
 LEAST_LETTERS = 20  # of fewer nothing can be said
 # Less likely than this, the first guess is none: domain text full of names gives 0.2 to 0.4
 SURE = 0.5
@@ -33,12 +33,18 @@ def identify(texts: Sequence[str]) -> list[str]:
 
 
 def _identify(sample: str) -> str:
-    """English is told by its function words where they are dense, else by the slower model."""
+    """English is told by its function words where they are dense, else by the slower model.
+
+    Capitals, which constants and warranties come in, would make the model guess at random.
+    """
     words = sample.split()
     found = [word for word in words if word in ENGLISH]
     if len(set(found)) >= FUNCTION_WORDS and len(found) >= SHARE * len(words):
         return "en"
-    labels, chances = _model().predict(sample) if _says_enough(sample) else ((), ())
+    if not ENOUGH.search(sample):
+        return UNDETERMINED
+    loud = sum(map(str.isupper, sample)) > sum(map(str.islower, sample))
+    labels, chances = _model().predict(sample.lower() if loud else sample)
     sure = labels and chances[0] >= SURE
     return str(labels[0]).removeprefix("__label__") if sure else UNDETERMINED
 
@@ -61,20 +67,12 @@ def known() -> frozenset[str]:
 
 
 def _sample(text: str) -> str:
-    """The middles of a text's thirds, in one line, for fastText reads lines.
-
-    Capitals, which constants and warranties come in, make it guess at random.
-    """
+    """The middles of a text's thirds, in one line, for fastText reads lines."""
     if len(text) > PIECES * PIECE:
         part = len(text) // PIECES
         starts = (at * part + (part - PIECE) // 2 for at in range(PIECES))
         text = " ".join(text[start : start + PIECE] for start in starts)
-    loud = sum(map(str.isupper, text)) > sum(map(str.islower, text))
-    return (text.lower() if loud else text).replace("\n", " ")
-
-
-def _says_enough(sample: str) -> bool:
-    return bool(ENOUGH.search(sample))
+    return text.replace("\n", " ")
 
 
 @cache
