@@ -107,8 +107,10 @@ def test_the_first_in_reading_order_is_kept(tmp_path):
 
 
 def test_a_task_keeps_the_same_text_with_another_label_and_says_so(tmp_path):
-    rows = [record("a text", label=label) for label in ("x", "y", "x")]
+    rows = [record("a text", label=label) for label in ("x", "y", "y")]
     ended = Ended(NOTES, tmp_path, rows)
+    kept = {row["label"]: row["id"] for row in ended.kept}
+    assert [row["kept"] for row in ended.duplicates] == [kept["y"]]
     assert sorted(row["label"] for row in ended.kept) == ["x", "y"]
     assert len({row["id"] for row in ended.kept}) == 2
     assert [row["kind"] for row in ended.duplicates] == ["exact"]

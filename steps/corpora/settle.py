@@ -24,7 +24,9 @@ class Settlement:
 
     def __init__(self, cleaned: Path, kind: str, copies: Copies) -> None:
         self._cleaned, self._kind, self._copies = cleaned, kind, copies
+        self._firsts = np.unique(copies.first)
         self._seen: Counter[str] = Counter()  # ids of examples
+        self._renamed: dict[int, str] = {}  # `at` of the examples that got another id
         self._twins: list[Any] = []
         self.kept: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
@@ -58,33 +60,37 @@ class Settlement:
             _add(self.languages, batch["language"])
         else:
             self._twins.append(batch["twin"].to_numpy())
-            ids = pa.array([self._unique(name) for name in batch["id"].to_pylist()], pa.string())
+            names = zip(batch["at"].to_pylist(), batch["id"].to_pylist(), strict=True)
+            ids = pa.array([self._unique(*name) for name in names], pa.string())
             batch = batch.set_column(batch.schema.get_field_index("id"), "id", ids)
         return _cast(batch, SCHEMAS[self._kind])
 
-    def _unique(self, name: str) -> str:
+    def _unique(self, at: int, name: str) -> str:
         """The same text with another annotation is another example, with another id."""
         self._seen[name] += 1
         if (before := self._seen[name] - 1) == 0:
             return name
-        return hashlib.sha256(f"{name} {before}".encode()).hexdigest()[:16]
+        self._renamed[at] = hashlib.sha256(f"{name} {before}".encode()).hexdigest()[:16]
+        return self._renamed[at]
 
-    def _copied(self, batch: pa.RecordBatch, ids: dict[int, str]) -> pa.RecordBatch:
+    def _copied(self, batch: pa.RecordBatch, ids: pa.Array) -> pa.RecordBatch:
         _add(self.duplicates, batch["source"])
         place = np.searchsorted(self._copies.at, batch["at"].to_numpy())
-        first = [ids[at] for at in self._copies.first[place].tolist()]
+        firsts = self._copies.first[place]
+        kept = ids.take(pa.array(np.searchsorted(self._firsts, firsts)))
+        if self._renamed:
+            both = zip(firsts.tolist(), kept.to_pylist(), strict=True)
+            kept = pa.array([self._renamed.get(at, name) for at, name in both])
         kinds = np.where(self._copies.near[place], "near", "exact")
-        batch = batch.append_column("kept", pa.array(first, pa.string()))
+        batch = batch.append_column("kept", kept)
         return _cast(batch.append_column("kind", pa.array(kinds.tolist())), DUPLICATES)
 
-    def _ids(self) -> dict[int, str]:
-        """The ids of those that others are copies of."""
-        wanted = pa.array(np.unique(self._copies.first))
-        ids: dict[int, str] = {}
-        for batch in _all(self._cleaned, ["at", "id"]):
-            taken = batch.filter(pc.is_in(batch["at"], wanted))
-            ids.update(zip(taken["at"].to_pylist(), taken["id"].to_pylist(), strict=True))
-        return ids
+    def _ids(self) -> pa.Array:
+        """The ids of those that others are copies of, in their order."""
+        wanted = pa.array(self._firsts)
+        batches = _all(self._cleaned, ["at", "id"])
+        found = [batch["id"].filter(pc.is_in(batch["at"], wanted)) for batch in batches]
+        return pa.concat_arrays([pa.array([], pa.string()), *found])
 
 
 def gather(rejected: Path, out: Path) -> None:

@@ -38,8 +38,8 @@ def megabytes_per_second(folder: Path, side: Path, workers: int) -> float:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(side / "env")], check=True)
         install = [str(python), "-m", "pip", "install", "--quiet"]
-        wanted = f"datatrove[io,processing]=={VERSION}"
-        subprocess.run([*install, wanted], check=True, stdout=sys.stderr)
+        wanted = [f"datatrove[io,processing]=={VERSION}", "spacy"]  # which parts its words
+        subprocess.run([*install, *wanted], check=True, stdout=sys.stderr)
     script = side / "minhash.py"
     script.write_text(SCRIPT)
     shutil.rmtree(side / "work", ignore_errors=True)
