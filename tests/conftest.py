@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pipelines.cli import SETTINGS
 from tests import projects
 
+settings.register_profile("steady", deadline=None, derandomize=True)  # machines are slow, shared
+settings.load_profile("steady")
 os.environ.update(SETTINGS)
 os.environ.update({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull})
 for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):

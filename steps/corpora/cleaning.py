@@ -58,7 +58,7 @@ def _clean(text: str, rules: Rules, filters: Sequence[Filter]) -> Cleaned:
         reason = reason or refuses(document)
     spoken = ""
     if rules.languages and not reason:
-        [spoken] = language.identify([text])
+        [spoken] = language.identify([text], rules.languages)
         if spoken not in (*rules.languages, language.UNDETERMINED):
             reason = "language"
     return Cleaned(text, reason, spoken, masked)

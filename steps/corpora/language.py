@@ -13,8 +13,9 @@ from steps.core.entry import StepError
 UNDETERMINED = "und"  # ISO 639-2
 PIECES, PIECE = 3, 50  # what is looked at: so many pieces of so many characters
 LEAST_LETTERS = 20  # of fewer nothing can be said
-# Less likely than this, the first guess is none: domain text full of names gives 0.2 to 0.4
-SURE = 0.5
+# Less likely than this, the first guess is none: English full of names is taken for another
+# language with 0.2 to 0.6. For a language that is expected an even chance will do.
+SURE, EVEN = 0.65, 0.5
 WORDS = (  # that other languages have not, or seldom
     "the and with this that which from are to for by it be not if you your when should they any"
     " other its more been into these only than there their would could must each where how what"
@@ -24,15 +25,15 @@ FUNCTION_WORDS, SHARE = 4, 1 / 5  # so many different ones, and so many in all, 
 ENOUGH = re.compile(rf"(?:[^\W\d_][\W\d_]*){{{LEAST_LETTERS}}}")
 
 
-def identify(texts: Sequence[str]) -> list[str]:
+def identify(texts: Sequence[str], expected: Sequence[str] = ()) -> list[str]:
     """ISO 639-1 codes (639-3 where there is none); "und": too little text, or a doubtful guess.
 
     A document in doubt is to be kept, for a filter takes out what is known to be foreign.
     """
-    return [_identify(sample) for sample in map(_sample, texts)]
+    return [_identify(sample, expected) for sample in map(_sample, texts)]
 
 
-def _identify(sample: str) -> str:
+def _identify(sample: str, expected: Sequence[str]) -> str:
     """English is told by its function words where they are dense, else by the slower model.
 
     Capitals, which constants and warranties come in, would make the model guess at random.
@@ -45,8 +46,8 @@ def _identify(sample: str) -> str:
         return UNDETERMINED
     loud = sum(map(str.isupper, sample)) > sum(map(str.islower, sample))
     labels, chances = _model().predict(sample.lower() if loud else sample)
-    sure = labels and chances[0] >= SURE
-    return str(labels[0]).removeprefix("__label__") if sure else UNDETERMINED
+    code = str(labels[0]).removeprefix("__label__") if labels else UNDETERMINED
+    return code if labels and chances[0] >= (EVEN if code in expected else SURE) else UNDETERMINED
 
 
 def check(languages: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ def known() -> frozenset[str]:
 
 def _sample(text: str) -> str:
     """The middles of a text's thirds, in one line, for fastText reads lines."""
-    if len(text) > PIECES * PIECE:
+    if len(text) > 2 * PIECES * PIECE:
         part = len(text) // PIECES
         starts = (at * part + (part - PIECE) // 2 for at in range(PIECES))
         text = " ".join(text[start : start + PIECE] for start in starts)
