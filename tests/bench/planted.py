@@ -9,6 +9,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -144,18 +145,19 @@ def similarity(left: str, right: str) -> float:
 
 
 def short(folder: Path, count: int) -> None:
-    """Write so many records of five to ten words, one in ten of them a copy."""
+    """Write so many records of eleven words, one in ten of them a copy."""
     draw = np.random.default_rng(1)
-    words = [f"word{number}" for number in range(5000)]
+    words = ["".join(letters) for letters in product("bdfgklmnprst", "aeiou", "lmnrst", "aeiou")]
     (folder / "raw").mkdir(parents=True, exist_ok=True)
     size = 0
     for part in range(0, count, 250_000):
         lines = []
-        for row in draw.integers(0, len(words), (min(250_000, count - part), 8)).tolist():
+        for row in draw.integers(0, len(words), (min(250_000, count - part), 7)).tolist():
             if lines and draw.random() < 0.1:
                 lines.append(lines[-1])
             else:
-                lines.append(json.dumps({"text": "this is the " + " ".join(words[n] for n in row)}))
+                text = "the {} of {} and {} with {} {} {} {}".format(*(words[n] for n in row))
+                lines.append(json.dumps({"text": text}))
         (folder / "raw" / f"{part:09}.jsonl").write_text("\n".join(lines) + "\n")
         size += sum(len(line) - 12 for line in lines)
     write_json(folder / "sizes.json", {"text_bytes": size, "planted": {}})
