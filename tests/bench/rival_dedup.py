@@ -40,12 +40,15 @@ def megabytes_per_second(folder: Path, side: Path, workers: int) -> float:
         install = [str(python), "-m", "pip", "install", "--quiet"]
         wanted = [f"datatrove[io,processing]=={VERSION}", "spacy"]  # which parts its words
         subprocess.run([*install, *wanted], check=True, stdout=sys.stderr)
+    side = side.resolve()  # it writes logs to where it is run
     script = side / "minhash.py"
     script.write_text(SCRIPT)
     shutil.rmtree(side / "work", ignore_errors=True)
-    command = [str(python), str(script), str(folder / "raw"), str(side / "work"), str(workers)]
+    raw = str(folder.resolve() / "raw")
+    command = [str(side / "env/bin/python"), str(script), raw, str(side / "work"), str(workers)]
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=offline, cwd=side)
     taken = time.perf_counter() - started
     megabytes: float = read_json(folder / "sizes.json")["text_bytes"] / 1e6
     return megabytes / taken
