@@ -158,7 +158,9 @@ def test_a_damaged_compressed_file_gives_a_bad_line_and_names_itself(
     file = only(tmp_path)
     assert list(lines(file))[-1].reason == "truncated"
     assert text_of(file)[1] == "truncated"
-    with pytest.raises(StepError, match=r"^a\.txt is no whole .* fetch it again"), file.path():
+    how = {"gz": "gzip", "zst": "zstd"}[name.rsplit(".", 1)[1]]
+    said = rf"^a\.txt is no whole {how} file .* fetch it again"
+    with pytest.raises(StepError, match=said), file.path():
         pass
 
 
@@ -193,6 +195,20 @@ def test_a_truncated_archive_is_one_line_that_names_it(tmp_path: Path, end: str)
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(StepError, match=f"^a{end} is no whole"):
         files(tmp_path, ())
+
+
+@pytest.mark.parametrize(("field", "at", "value"), [("method", 10, 9), ("version needed", 6, 99)])
+def test_a_zip_packed_in_another_way_is_one_line(
+    tmp_path: Path, field: str, at: int, value: int
+) -> None:
+    path = tmp_path / "a.zip"
+    zipped(path, {"a.txt": b"text\n" * 99})
+    data = bytearray(path.read_bytes())
+    listed, own = data.index(b"PK\x01\x02"), data.index(b"PK\x03\x04")
+    data[listed + at] = data[own + at - 2] = value
+    path.write_bytes(data)
+    with pytest.raises(StepError, match=r"^a\.zip.* is packed in a way .*; pack it again"):
+        list(lines(only(tmp_path)))
 
 
 def test_a_zip_member_with_a_wrong_checksum_gives_a_bad_line(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def kind(name: str) -> str:
 class Guarded(io.RawIOBase):
     """A stream that counts what it gives, refuses bombs and names the file that is damaged."""
 
-    def __init__(self, inner: Any, name: str, size: int) -> None:
-        self._inner, self._name, self._size, self._given = inner, name, size, 0
+    def __init__(self, inner: Any, how: str, name: str, size: int) -> None:
+        self._inner, self._how, self._name, self._size, self._given = inner, how, name, size, 0
         self._damage: Damaged | None = None
 
     def readable(self) -> bool:
@@ -67,7 +67,7 @@ class Guarded(io.RawIOBase):
             try:
                 data = self._inner.read(min(PIECE, len(buffer) - filled))
             except DAMAGE as error:
-                self._damage = _damaged(self._name, error)
+                self._damage = _damaged(self._name, self._how, error)
                 break
             if not data:
                 break
@@ -111,7 +111,7 @@ def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
 def unpacked(stream: Any, how: str, name: str, size: int) -> Guarded:
     """Decompress what a stream holds; `size` is that of the compressed bytes."""
     source = pa.OSFile(str(stream)) if isinstance(stream, Path) else pa.PythonFile(stream, "r")
-    return Guarded(pa.CompressedInputStream(source, how), name, size)
+    return Guarded(pa.CompressedInputStream(source, how), how, name, size)
 
 
 def members(path: Path, name: str) -> tuple[list[Member], list[str]]:
@@ -123,7 +123,10 @@ def members(path: Path, name: str) -> tuple[list[Member], list[str]]:
     try:
         listed = list(_in_zip(path, name) if kind(name) == ".zip" else _in_tar(path, name, size))
     except DAMAGE as error:
-        raise _damaged(name, error) from None
+        how = TARS.get(kind(name)) or kind(name).removeprefix(".")
+        raise _damaged(name, how, error) from None
+    except NotImplementedError as error:
+        raise _unknown(name, error) from None
     files: list[Member] = []
     left_out: list[Member] = []
     for member, is_file in listed:
@@ -170,9 +173,11 @@ def member_bytes(path: Path, name: str, member: Member) -> Iterator[Any]:
         archive = _zip(path, path.stat().st_mtime_ns, os.getpid())
         try:
             inner = archive.open(archive.infolist()[member.at])
-        except (*DAMAGE, NotImplementedError) as error:
-            raise _damaged(name, error) from None
-        with Guarded(inner, name, member.size) as stream:
+        except DAMAGE as error:
+            raise _damaged(name, "zip", error) from None
+        except NotImplementedError as error:
+            raise _unknown(name, error) from None
+        with Guarded(inner, "zip", name, member.size) as stream:
             yield stream
     elif how:
         with _stream_at(path, how, member.at) as unpacked_tar:
@@ -208,7 +213,12 @@ def _stream_at(path: Path, how: str, at: int) -> Iterator[Guarded]:
     _idle[key] = stream
 
 
-def _damaged(name: str, error: BaseException) -> Damaged:
-    expected = (SQUEEZED | TARS | {".zip": "zip"}).get(kind(name)) or "tar"
-    return Damaged(f"{name} is no whole {expected} file ({error}); fetch it again, or take it out"
-                   " of the source")  # fmt: skip
+def _damaged(name: str, how: str, error: BaseException) -> Damaged:
+    return Damaged(f"{name} is no whole {how} file ({error}); fetch it again, or take it out of the"
+                   " source")  # fmt: skip
+
+
+def _unknown(name: str, error: NotImplementedError) -> StepError:
+    """What zipfile knows to be a zip and cannot read: a method, or a version, of another packer."""
+    return StepError(f"{name} is packed in a way that is not read here ({error}); expected zip's"
+                     " deflate; pack it again, or put it unpacked into the source")  # fmt: skip

@@ -84,7 +84,7 @@ def files(root: Path, suffixes: tuple[str, ...]) -> list[File]:
     inside archives are left out, and said so.
     """
     if not root.exists():
-        raise StepError(f"no file or folder {root}; run `dvc repro` to fetch it, or mend its name")
+        raise StepError(f"no file or folder {root}; mend its name, or make it by `dvc repro`")
     top = root.parent if root.is_file() else root
     paths = [root] if root.is_file() else [path for path in root.rglob("*") if path.is_file()]
     found: list[File] = []
