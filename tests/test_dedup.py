@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from steps.core.files import digest
 from steps.corpora import dedup, engine
 from steps.corpora.keys import keyed
-from steps.corpora.similarity import components, jaccard
+from steps.corpora.similarity import components
+from tests.bench.planted import similarity
 from tests.projects import ROOT
 
 WORDS = [*"abcdefghijklmnopqr"]
@@ -104,7 +105,7 @@ def test_planted_near_copies_are_found_and_half_alike_texts_are_not(tmp_path):
             words[place] = "changed"
         planted[len(texts)] = first
         texts.append(" ".join(words))
-    similar = {at: jaccard(texts[at], texts[first]) for at, first in planted.items()}
+    similar = {at: similarity(texts[at], texts[first]) for at, first in planted.items()}
     copies, _ = find(tmp_path, 0.8, *texts)
     alike = {at: planted[at] for at, found in similar.items() if found >= 0.8}
     assert 100 <= len(alike) < 200

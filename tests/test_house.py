@@ -22,9 +22,10 @@ LIBRARIES = {
     "readers": {"readers", "core"},
     "corpora": {"corpora", "core"},
     "checks": {"checks", "corpora", "core"},
-    "portrait": {"portrait", "corpora", "core"},
+    "drawing": {"drawing", "core"},
+    "portrait": {"portrait", "corpora", "drawing", "core"},
     "tasks": {"tasks", "core"},
-    "judge": {"judge", "core"},
+    "judge": {"judge", "drawing", "core"},
     "transfer": {"transfer", "tasks", "core"},
 }
 ONLY = {  # a package -> the files that may import it

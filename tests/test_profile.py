@@ -1,11 +1,9 @@
 """The profile: figures that can be checked by hand, and a page that holds what it shows."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from steps.portrait.measured import Few, entropy, evenly, lengths
 from steps.portrait.page import bars, big, clip, marked, piece, visible
 from steps.portrait.remarks import percent
 from steps.profile import main
+from tests.pages import assert_whole
 
 KNOWN = ["[UNK]", "the", "a", "is", "of", "query", "set", "cat", "un", "##ter", "##mid", "##ab"]
 KNOWN += ["##le", "fish", "runs"]
@@ -112,39 +111,6 @@ def worked(tmp_path: Path) -> Path:
         row |= {"kept": of, "kind": kind}
     masked = {"masked": {"EMAIL": 2}, "masked_records": 1}
     return write(tmp_path / "worked", "documents", kept, rejected, copies, **masked)
-
-
-class Tags(HTMLParser):
-    """Counts the tags that are open; a page that is well formed ends with none."""
-
-    VOID = ("meta", "br", "hr", "path", "use", "rect")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.seen.add(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-
-def assert_whole(page: str) -> None:
-    """Well formed, no script, nothing from elsewhere, every link has its section."""
-    tags = Tags()
-    tags.feed(page)
-    assert not tags.open
-    assert not tags.seen & {"script", "link", "img", "iframe"}
-    loads = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)|@import', page)
-    found = {one for pair in loads for one in pair if one}
-    assert {one for one in found if not one.startswith("#")} == set()
-    assert {one[1:] for one in found} <= set(re.findall(r'id="([^"]*)"', page))
-    assert "default-src 'none'" in page
 
 
 def test_the_figures_of_a_worked_corpus(worked: Path, start: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steps.core.entry import StepError
+
+CLIMBS = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\0]")  # or may where `\` parts folders
+
+
+def climbs(name: str) -> bool:
+    """Whether a name from an archive or a store leads out of the folder it is put into."""
+    return bool(CLIMBS.search(name))
 
 
 @contextmanager

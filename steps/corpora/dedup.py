@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from steps.corpora.engine import frame_of
 from steps.corpora.similarity import WORDS, alike, components
 
 HASHES = 60
@@ -97,7 +96,7 @@ def _sign(folder: Path, gone: Numbers, threshold: float, out: Path) -> int:
     rows = HASHES // count
     texts = _shards(folder, "at", "text", "spaced")
     if len(gone):
-        texts = texts.join(frame_of(at=pa.array(gone)), on="at", how="anti")
+        texts = texts.join(daft.from_arrow(pa.table({"at": gone})), on="at", how="anti")
     folded = col("spaced").fill_null(col("text")).normalize(lowercase=True, white_space=True)
     signature = folded.minhash(
         num_hashes=HASHES, ngram_size=WORDS, seed=SEED, hash_function="xxhash3_64"

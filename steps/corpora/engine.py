@@ -9,8 +9,6 @@ import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import pyarrow as pa
-
 from steps.core.entry import StepError
 
 FEW = 2  # pieces of work that are not worth starting processes for
@@ -64,10 +62,3 @@ def cores() -> int:
         ray.init(ignore_reinit_error=True, log_to_driver=False)  # at RAY_ADDRESS, else here
         return int(ray.cluster_resources()["CPU"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def frame_of(**columns: Any) -> Any:
-    """Make a Daft frame of arrays; empty ones keep their types."""
-    import daft
-
-    return daft.from_arrow(pa.table(columns))

@@ -30,12 +30,6 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(*(words[start:] for start in range(WORDS)), strict=False))
 
 
-def jaccard(left: str, right: str) -> float:
-    """Share of the shingles of both texts that both have, 0 to 1."""
-    one, other = shingles(left), shingles(right)
-    return len(one & other) / len(one | other)
-
-
 class Compare(NamedTuple):
     """Work for a process: which of the pairs are alike; a pair is two (start, size) in the file."""
 

@@ -1,43 +1,14 @@
-"""Plots of a profile as SVG that takes the page's colours; same figures, same bytes.
+"""Plots of a profile."""
 
-They are drawn in stand-in colours, which become CSS variables.
-"""
-
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from steps.drawing.svg import STAND_INS, drawing, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDTH = 6.0  # inches
-STAND_INS = {  # any colour that nothing else is drawn in
-    "ink": "#010203",
-    "muted": "#020304",
-    "line": "#030405",
-    "main": "#040506",
-    "second": "#050607",
-}
-STYLE: Any = {
-    "svg.hashsalt": "outplant",
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 9.5,
-    "text.color": STAND_INS["ink"],
-    "axes.labelcolor": STAND_INS["muted"],
-    "axes.edgecolor": STAND_INS["line"],
-    "xtick.color": STAND_INS["muted"],
-    "ytick.color": STAND_INS["muted"],
-    "ytick.left": False,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.axisbelow": True,
-}
 CELL = 0.5  # inches of a heat map's row
 ABREAST = 60  # characters of names that fit above a heat map
 DEEPEST = 0.6  # opacity of a full cell: the figure in it stays readable
@@ -48,12 +19,13 @@ def length_plot(found: Mapping[str, Any], label: str) -> str:
     rows = [row for row in found["histogram"] if row[0] and row[2]]  # a log scale has no 0
     if not rows:
         return ""
-    with _drawing(2.5) as (figure, axes):
+    with drawing(WIDTH, 2.5) as (figure, axes):
         _histogram(axes, rows)
         axes.set_xlim(left=max(found["p1"] / 2, 0.5), right=found["max"] * 1.15 + 1)
         axes.axvline(max(found["median"], 0.5), color=STAND_INS["second"], linestyle=(0, (4, 3)))
         axes.set_xlabel(label)
-        return _svg(figure, f"histogram: {label}")
+        axes.tick_params(axis="y", labelcolor=STAND_INS["muted"])
+        return svg(figure, f"histogram: {label}")
 
 
 def _histogram(axes: "Axes", rows: Sequence[Sequence[int]]) -> None:
@@ -78,7 +50,7 @@ def _histogram(axes: "Axes", rows: Sequence[Sequence[int]]) -> None:
 
 def heat_map(names: Sequence[str], values: Mapping[str, Mapping[str, float]], label: str) -> str:
     """Shares between rows and columns; the deeper, the more."""
-    with _drawing(CELL * len(names) + 1.1) as (figure, axes):
+    with drawing(WIDTH, CELL * len(names) + 1.1) as (figure, axes):
         for y, row in enumerate(names):
             for x, column in enumerate(names):
                 _cell(axes, x, y, values[row][column])
@@ -92,7 +64,7 @@ def heat_map(names: Sequence[str], values: Mapping[str, Mapping[str, float]], la
         axes.xaxis.tick_top()
         axes.tick_params(length=0, colors=STAND_INS["ink"])
         axes.spines["bottom"].set_visible(False)
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 def _cell(axes: "Axes", x: int, y: int, value: float) -> None:
@@ -115,32 +87,3 @@ def _ticks(low: int, high: int) -> list[int]:
 
 def _plain(value: float, _: float) -> str:
     return f"{value:,.0f}" if value >= 1 else ""
-
-
-@contextmanager
-def _drawing(height: float) -> Iterator[tuple["Figure", "Axes"]]:
-    """Give an empty figure; no pyplot, no global state."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        yield figure, figure.add_subplot()
-
-
-def _svg(figure: "Figure", label: str) -> str:
-    """Return inline SVG: no prologue, no metadata, colours by the page's CSS variables."""
-    stream = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    box = re.search(r'viewBox="([^"]*)"', text)
-    opening = f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(label)}">'
-    text = opening + text[text.index(">") + 1 :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
-    text = text.replace("xlink:href", "href")
-    for name, colour in STAND_INS.items():
-        text = text.replace(colour, f"var(--{name})")
-    return text

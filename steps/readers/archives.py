@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import tarfile
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import pyarrow as pa
 
 from steps.core.entry import StepError
+from steps.core.files import climbs
 
 RATIO = 1000  # a file that unpacks to more than so many times its size,
 GIANT = 1 << 30  # and to more bytes than this, is a bomb
@@ -25,7 +25,6 @@ IDLE = 4  # compressed tars that a process keeps open between two of their membe
 SQUEEZED = {".gz": "gzip", ".zst": "zstd"}
 TARS = {".tar": "", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
 OTHERS = (".7z", ".rar", ".bz2", ".xz", ".tbz2", ".txz", ".lz4")
-CLIMBS = re.compile(r"[/\\]|[A-Za-z]:|.*\\|(?:.*/)?\.\.(?:/|$)", re.DOTALL)
 DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, pa.ArrowException)
 
 
@@ -130,7 +129,7 @@ def members(path: Path, name: str) -> tuple[list[Member], list[str]]:
     files: list[Member] = []
     left_out: list[Member] = []
     for member, is_file in listed:
-        if CLIMBS.match(member.name):
+        if climbs(member.name):
             raise StepError(f"{name}: its member {member.name!r} climbs out of the archive's"
                             " folder; expected relative names below it; pack it again")  # fmt: skip
         inner = kind(member.name)

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from steps.core.entry import StepError
+from steps.core.files import climbs
 
 MAX_BYTES = 64 << 30  # unpacked, of one source: a bound against archives that never end
 CHUNK = 1 << 20
 THREADS = 8
-CLIMBS = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\0]")  # or may where `\` parts folders
 
 
 class Tray:
@@ -32,7 +32,7 @@ class Tray:
             return None
         if any(fnmatchcase(name, glob) for glob in self.exclude):
             return None
-        if CLIMBS.search(name):
+        if climbs(name):
             raise StepError(
                 f"{name!r} climbs out of its source, or would elsewhere; look at where it is from,"
                 " or leave it out by a glob that starts with `!` in `include`"
