@@ -148,6 +148,17 @@ def release(
 
 
 @app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint, such as an author's pickles.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Make a checkpoint one of safetensors and tokenizer.json; a stranger's in a container."""
+    from pipelines.conversion import convert as write
+
+    typer.echo(f"wrote {out}: {write(folder, out)}")
+
+
+@app.command()
 def promote(
     task: Task,
     version: Annotated[int | None, typer.Option(help="Else the challenger.")] = None,

@@ -7,6 +7,7 @@ no pickle, in any folder of an environment that has this package.
 """
 
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import connection, lineage, record, versions
+from pipelines import connection, lineage, record, runs, versions
 from pipelines.candidates import PREDICTIONS, Candidate, candidates, evidence, requirements, tags
 from pipelines.versions import CHALLENGER, CHAMPION, KEY, Client, Version
 from steps.core.entry import StepError
@@ -22,6 +23,7 @@ from steps.core.files import read_json, whole
 
 CODE = Path(__file__).with_name("champion.py")
 DOWNLOADS = Path(".outplant/versions")
+HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 EXAMPLE = ["An example text.", "And another one."]
 
 
@@ -122,18 +124,48 @@ def champion_bundle(task: str) -> Path:
 def files(found: Version) -> tuple[Path, Path]:
     """Return local folders of a version's bundle and evidence; fetched once from a remote store."""
     with _client() as client:
-        import mlflow
-
-        uri = client.get_model_version_download_uri(found.task, str(found.number))
-        path = Path(uri.removeprefix("file://"))
-        if not path.is_absolute():
-            folder = DOWNLOADS / found.task / found.lineage
-            if not folder.exists():
-                with whole(folder) as made:
-                    mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(made))
-            path = folder / path.name
-    inside = path / "artifacts"
+        kept = DOWNLOADS / found.task / found.lineage
+        inside = _fetch(client, found.task, found.number, kept) / "artifacts"
     return inside / found.task, inside / _evidence_name(found.task)
+
+
+def registered(name: str) -> tuple[list[int], dict[str, int]]:
+    """Numbers of a model's versions, and where its aliases point; whoever registered them."""
+    if connection.unused():
+        return [], {}
+    with _asked() as client:
+        found = client.search_model_versions(f"name = '{name}'")
+        return sorted(int(item.version) for item in found), versions.aliases(client, name)
+
+
+@contextmanager
+def opened(name: str, number: int) -> Iterator[Path]:
+    """Give a local folder with the files of a version, for as long as it is open."""
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    with _asked() as client, tempfile.TemporaryDirectory(dir=DOWNLOADS) as folder:
+        yield _fetch(client, name, number, Path(folder) / "files")
+
+
+def log_history(key: str, name: str, rows: list[dict[str, float]], status: str) -> None:
+    """Log what is not there yet of an adaptation's history, in the one run with that key.
+
+    A batch is there whole or not at all, and `tokens` tells which are. StepError where MLflow
+    does not take them.
+    """
+    with _asked() as client:
+        from mlflow.entities import Metric
+
+        run, now = runs.history(client, key, name), int(time.time() * 1000)
+        new = runs.unlogged(run, rows)
+        for first in range(0, len(new), HISTORY_ROWS):
+            batch = [
+                Metric(metric, value, now, int(row["step"]))
+                for row in new[first : first + HISTORY_ROWS]
+                for metric, value in row.items()
+                if metric != "step"
+            ]
+            client.log_batch(run.info.run_id, metrics=batch)
+        runs.settle(client, run, status, now)
 
 
 def serve(load: Callable[[Path], Predicts]) -> None:
@@ -160,20 +192,52 @@ def _client() -> Iterator[Client]:
     uri = connection.address()
     connection.probe(uri)
     import mlflow
-    from botocore.exceptions import BotoCoreError
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import OperationalError
 
     # MLflow warns of its own types; its import has just put filters of its own before all others.
     warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
     try:
         mlflow.set_tracking_uri(uri)
         yield mlflow.MlflowClient(uri)
-    except (MlflowException, RequestException, OperationalError, BotoCoreError) as error:
+    except _failures() as error:
         if connection.lost(error):
             raise connection.down(uri, error) from error
         raise
+
+
+@contextmanager
+def _asked() -> Iterator[Client]:
+    """Give a client, of which what it refuses is one line too."""
+    try:
+        with _client() as client:
+            yield client
+    except StepError:  # connection.Down, before MLflow is even imported
+        raise
+    except _failures() as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise StepError(f"MLflow refuses: {said}; look at its log") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from botocore.exceptions import BotoCoreError
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, RequestException, SQLAlchemyError, BotoCoreError
+
+
+def _fetch(client: Client, name: str, number: int, folder: Path) -> Path:
+    """Say where a version's files lie; a remote store's are fetched into the folder, once."""
+    import mlflow
+
+    uri = client.get_model_version_download_uri(name, str(number))
+    path = Path(uri.removeprefix("file://"))
+    if path.is_absolute():
+        return path
+    if not folder.exists():
+        with whole(folder) as made:
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(made))
+    return folder / path.name
 
 
 def _find(task: str, alias: str) -> Version | None:
@@ -185,7 +249,7 @@ def _log(client: Client, candidate: Candidate) -> bool:
     """Log a candidate as a run, unless one with its lineage is there, whole."""
     from mlflow.entities import Metric, Param
 
-    experiment = _experiment(client, candidate.task)
+    experiment = runs.experiment(client, candidate.task)
     whole = f"tags.`{KEY}` = '{candidate.key}' and attributes.status = 'FINISHED'"
     if client.search_runs([experiment], whole, max_results=1):
         return False
@@ -209,7 +273,7 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
         proof = Path(folder) / _evidence_name(task)
         evidence(entries, task, report, proof)
         known = tags(task, key, bundle, proof)
-        run = client.search_runs([_experiment(client, task)], f"tags.`{KEY}` = '{run_key}'")[0]
+        run = client.search_runs([runs.experiment(client, task)], f"tags.`{KEY}` = '{run_key}'")[0]
         with mlflow.start_run(run_id=run.info.run_id):
             logged = mlflow.pyfunc.log_model(
                 name="bundle",
@@ -225,29 +289,10 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
         logged.model_uri,
         run.info.run_id,
         tags=known,
-        description=_describe(about),
+        description=runs.describe(about),
         model_id=logged.model_id,  # a server refuses a models:/ source without it
     )
     return versions.read(made)
-
-
-def _describe(about: dict[str, Any]) -> str:
-    test = about["test"]
-    return (
-        f"{about['recipe']}, seed {about['seed']}: {about['metric']} {test['mean']:.3f}"
-        f" [{test['low']:.3f}, {test['high']:.3f}] on test; the card is in the bundle's README.md"
-    )
-
-
-def _experiment(client: Client, task: str) -> str:
-    found = client.get_experiment_by_name(task)
-    if found is None:
-        server = connection.is_server(connection.address())
-        where = None if server else Path("mlartifacts").absolute().as_uri()
-        return str(client.create_experiment(task, artifact_location=where))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
 
 
 def _evidence_name(task: str) -> str:

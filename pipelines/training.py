@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging.configuration import setup_logging
 
-from pipelines import stages, status
+from pipelines import history, stages, status
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ def run_stage(name: str, place: str) -> Ran:
     logger = get_run_logger()
     logger.info("%s %s", place, name)
     started = time.monotonic()
-    became = stages.run(name, lambda line: logger.info("  %s", line))
+    became = history.tailed(
+        name,
+        lambda: stages.run(name, lambda line: logger.info("  %s", line)),
+        lambda line: logger.warning("  warning: %s", line),
+    )
     ran = Ran(name, became, time.monotonic() - started)
     logger.info("%s %s: %s, %.1f s", place, name, ran.became, ran.seconds)
     return ran

@@ -12,119 +12,177 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from steps.core.entry import StepError, run
-from steps.core.files import digest, whole, write_json
+from steps.core.files import digest, read_json, whole, write_json
 from steps.core.params import Adaptation, choose, load
-from steps.transfer import resume
-from steps.transfer.adaptation import Run, begin_head, phases
-from steps.transfer.checkpoints import TOKENIZER_FILES
-from steps.transfer.loop import device, set_dropout
-from steps.transfer.objectives import Masker, PickedLogits, held_out_loss
-from steps.transfer.packing import Blocks, read_tokenizer
+from steps.transfer import growth, ranks, resume
+from steps.transfer.adaptation import Material, Run, begin_head, phases
+from steps.transfer.checkpoints import copy_tokenizer
+from steps.transfer.families import read_family, read_model
+from steps.transfer.loop import set_dropout
+from steps.transfer.measure import Sums, held_out, mean
+from steps.transfer.objectives import objective
+from steps.transfer.packing import Blocks, Part
+from steps.transfer.starts import require_checkpoint
+from steps.transfer.step import Weights, precision
+from steps.transfer.watch import Diverged
 
-Losses = dict[str, float]
+WHEN = ("before", "warm", "after")
+TIMES = ("seconds",)  # of a history's row: not in outs, whose bytes depend on inputs alone
+EVERYTHING_PREDICTED = ("clm", "infill")
+
+Losses = dict[str, dict[str, Sums]]  # when -> part -> sums
 
 
-def adapt(model: nn.Module, new_head: bool, run: Run, held: Blocks) -> Losses:
-    """Train `run.model` in place; return the held-out loss before, after warm-up and after."""
+def adapt(run: Run, held: tuple[Blocks, list[Part]]) -> Losses:
+    """Train `run.weights` in place; return held-out losses before, after warm-up and after."""
     losses: Losses = {}
-    lm = PickedLogits(model)
 
-    def measure(name: str) -> None:
+    def measure(when: str) -> None:
         # A resumed run takes the losses that were measured before the kill from its own file.
-        file = run.room / f"{name}.json"
+        file = run.room / f"held_out_{when}.json"
         if file.exists():
-            losses[name] = json.loads(file.read_text())
+            losses[when] = {name: (sums[0], sums[1]) for name, sums in read_json(file).items()}
             return
-        losses[name] = held_out_loss(lm, held, run.masker, run.params.seed, run.batch)
-        write_json(file, losses[name])
-        print(f"{name.replace('_', ' ')}: {losses[name]:.3f}", flush=True)
+        losses[when] = held_out(run.weights, *held, run.material.objective, run.batch)
+        if ranks.first():
+            write_json(file, losses[when])
+            said = ", ".join(f"{name} {mean([s]):.3f}" for name, s in losses[when].items())
+            print(f"held-out loss {when}: {said}", flush=True)
 
-    if new_head:
-        begin_head(model, run.blocks)
-    measure("held_out_loss_before")
-    for phase, name in zip(run.phases, ("held_out_loss_warm", "held_out_loss_after"), strict=True):
+    measure("before")
+    for phase, when in zip(run.phases, WHEN[1:], strict=True):
         run.train(phase)
-        measure(name)
+        measure(when)
     return losses
 
 
-def read_model(start: Path, seed: int) -> tuple[nn.Module, bool]:
-    """Load a masked language model; also say whether its head is new, and so random by `seed`."""
-    from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.manual_seed(seed)
-    try:
-        model, info = AutoModelForMaskedLM.from_pretrained(
-            start, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise StepError(f"{start} is no masked language model: {why}") from None
-    base = f"{model.base_model_prefix}."
-    missing = [name for name in info["missing_keys"] if not name.startswith(base)]
-    return model.to(device()), bool(missing)
+def read_parts(blocks: Path, split: str) -> list[Part]:
+    """Read where each part's blocks lie."""
+    ledger = read_json(blocks / "ledger.json")["parts"]
+    return [
+        Part(name, p["share"], p[split]["first"], p[split]["blocks"], p[split]["tokens"])
+        for name, p in ledger.items()
+    ]
 
 
-def read_masker(start: Path, rate: float) -> Masker:
-    tokenizer = read_tokenizer(start)
-    added = tokenizer.get_added_tokens_decoder()
-    names = {token.content: number for number, token in added.items()}
-    mask = next((names[name] for name in ("[MASK]", "<mask>") if name in names), None)
-    if mask is None:
-        raise StepError(f"{start} has no mask token, so that its objective cannot be mlm")
-    special = frozenset(number for number, token in added.items() if token.special)
-    return Masker(rate, mask, tokenizer.get_vocab_size(), special)
+def prepare(params: Adaptation, start: Path, blocks: Path, room: Path) -> Run:
+    """Load the base and the blocks; what is left is to train."""
+    require_checkpoint(start)
+    model, new_head = read_model(start, params.seed)
+    words = blocks / "vocabulary.json"
+    if words.exists():
+        pieces = read_json(words)["pieces"]
+        growth.grow(model, {int(number): olds for number, olds in pieces.items()})
+    set_dropout(model, params.dropout)
+    family = read_family(start, model, blocks)
+    name, made = objective(family, params)
+    train = Blocks.load(blocks, "train")
+    if new_head:
+        begin_head(model, train)
+    predicted = 1.0 if name in EVERYTHING_PREDICTED else params.mask_rate
+    parts = read_parts(blocks, "train")
+    material = Material(train, parts, name, made, predicted, family.vocabulary)
+    plan = phases(params, material, new_head)
+    return Run(Weights(model, precision(model)), material, params, room, plan)
 
 
-def write(model: nn.Module, start: Path, run: Run, out: Path) -> None:
+def write(run: Run, start: Path, blocks: Path, out: Path) -> None:
     """Save the checkpoint with its tokenizer and history; nothing in it depends on time."""
-    model.save_pretrained(out)
-    for pattern in TOKENIZER_FILES:
-        for file in sorted(start.glob(pattern)):
-            shutil.copyfile(file, out / file.name)
-    lines = [json.dumps(row, sort_keys=True) + "\n" for row in run.history]
+    with run.weights.exact():
+        run.weights.model.save_pretrained(out)
+    copy_tokenizer(start, out)
+    if (blocks / "vocabulary.json").exists():
+        for file in (*out.glob("vocab.*"), *out.glob("merges.txt"), *out.glob("*.model")):
+            file.unlink()  # they tell of the smaller vocabulary
+    shutil.copyfile(blocks / "tokenizer.json", out / "tokenizer.json")
+    lines = [json.dumps(row, sort_keys=True) + "\n" for row in timeless(run)]
     (out / "history.jsonl").write_text("".join(lines))
 
 
+def timeless(run: Run) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in row if key not in TIMES} for row in run.history]
+
+
 def report(losses: Losses, run: Run) -> dict[str, Any]:
-    seen = run.history[-1]["tokens"]
-    perplexities = {
-        f"perplexity_{when}": round(math.exp(min(50.0, losses[f"held_out_loss_{when}"])), 3)
-        for when in ("before", "after")
+    """Losses on the text that was read, by part, and on general text; what it took."""
+    read = [part.name for part in run.material.parts if part.share and not _general(part.name)]
+    figures: dict[str, Any] = {}
+    for when in WHEN:
+        loss = mean([losses[when][name] for name in read])
+        figures[f"held_out_loss_{when}"] = round(loss, 5)
+        figures[f"perplexity_{when}"] = round(math.exp(min(50.0, loss)), 3)
+    parts = {
+        part.name: {when: round(mean([losses[when][part.name]]), 5) for when in WHEN}
+        for part in run.material.parts
     }
-    figures = {name: round(loss, 5) for name, loss in losses.items()}
-    speed = {"tokens_per_second": round(seen / run.spent), "seconds": round(run.spent, 1)}
-    return figures | perplexities | speed | {"tokens": seen}
+    seen = run.history[-1]["tokens"]
+    return figures | {
+        "held_out": parts,
+        # against the warmed-up head: a random one's loss is nothing that could be forgotten
+        "forgetting": {
+            name: round(loss["after"] - loss["warm"], 5)
+            for name, loss in parts.items()
+            if _general(name)
+        },
+        "start": run.params.start,
+        "control_of": run.params.control_of,
+        "new_tokens": run.params.text.new_tokens,
+        "objective": run.material.name,
+        "tokens": seen,
+        "tokens_per_second": round(seen / run.spent),
+        "seconds": round(run.spent, 1),
+        "device_seconds": round(run.spent * ranks.world(), 1),
+    }
+
+
+def _general(part: str) -> bool:
+    return part.startswith("replay/")
+
+
+def key(params: Adaptation, start: Path, blocks: Path) -> dict[str, Any]:
+    """What a checkpoint is good for: the same settings, base, blocks and code."""
+    here = Path(__file__).parent
+    code = sorted([Path(__file__), *(here / "transfer").rglob("*.py")])
+    return {
+        "params": params.model_dump(),
+        "blocks": digest(blocks),
+        "start": digest(start),
+        "code": digest(*code),
+    }
 
 
 def main(adaptation: str, start: Path, blocks: Path, out: Path, metrics: Path, plot: Path) -> None:
+    """Continue the pretraining of START on BLOCKS as params.yaml's ADAPTATION says."""
+    ranks.relaunch()
+    ranks.join()
     params: Adaptation = choose(adaptation, load().adaptations, "adaptation")
-    inputs = {"params": params.model_dump(), "blocks": digest(blocks), "start": digest(start)}
-    room = resume.room_for(f"adapt-{adaptation}", inputs)
-    model, new_head = read_model(start, params.seed)
-    set_dropout(model, params.dropout)
-    train = Blocks.load(blocks, "train")
-    work = Run(
-        model,
-        read_masker(start, params.mask_rate),
-        train,
-        params,
-        room,
-        phases(params, train, new_head),
-    )
-    losses = adapt(model, new_head, work, Blocks.load(blocks, "held_out"))
+    room = resume.room_for(f"adapt-{adaptation}", key(params, start, blocks))
+    work = prepare(params, start, blocks, room)
+    try:
+        losses = adapt(work, (Blocks.load(blocks, "held_out"), read_parts(blocks, "held_out")))
+    except Diverged as error:
+        raise StepError(f"{adaptation}, {error}; {last_good(work, start, blocks)}") from None
+    if ranks.first():
+        with whole(out) as made:
+            write(work, start, blocks, made)
+        write_json(metrics, report(losses, work))
+        write_json(plot, timeless(work))
+        resume.forget(room)
+    ranks.leave()
+
+
+def last_good(run: Run, start: Path, blocks: Path) -> str:
+    """Save the last checkpoint as a model; say where it is, and what to do."""
+    advice = "lower its learning_rate or raise its batch_tokens in params.yaml"
+    state = resume.restore(run.room)
+    if state is None:
+        return f"no checkpoint was written yet; {advice}"
+    out = run.room / "last-good"
+    run.weights.load(state["model"])
     with whole(out) as made:
-        write(model, start, work, made)
-    write_json(metrics, report(losses, work))
-    write_json(plot, work.history)
-    resume.forget(room)
+        write(run, start, blocks, made)
+    return f"{out} is the model after step {state['step']}; {advice}"
 
 
 if __name__ == "__main__":

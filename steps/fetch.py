@@ -4,7 +4,7 @@
 
 `include` holds globs over the names inside a source (`*` also matches `/`): a name is taken where
 one matches and none that starts with `!` does. `strip` then cuts so many leading folders. Links are
-left out, and said so.
+left out, and said so. What params.yaml starts from has to be a checkpoint without pickles.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,24 @@ from steps.sources.bucket import fetch_s3
 from steps.sources.folder import fetch_path
 from steps.sources.hub import fetch_hub
 from steps.sources.pypi import fetch_pypi
+from steps.sources.registered import fetch_registered
 from steps.sources.tray import Tray
+from steps.transfer.starts import require_checkpoint
+
+
+def fetch_mlflow(path: str, tray: Tray) -> None:
+    """Ask MLflow, through its one door."""
+    from pipelines import registry
+
+    fetch_registered(path, tray, registry)
+
 
 SOURCES: dict[str, Callable[[str, Tray], None]] = {
     "path": fetch_path,
     "s3": fetch_s3,
     "hub": fetch_hub,
     "pypi": fetch_pypi,
+    "mlflow": fetch_mlflow,
 }
 
 
@@ -45,7 +56,10 @@ def fetch(source: Source, out: Path) -> None:
 
 def main(name: str, out: Path) -> None:
     """Fetch the source NAME of params.yaml into the folder OUT."""
-    fetch(params.choose(name, params.load().sources, "source"), out)
+    known = params.load()
+    fetch(params.choose(name, known.sources, "source"), out)
+    if str(out) in {part.start for part in (*known.adaptations.values(), *known.recipes.values())}:
+        require_checkpoint(out)  # before DVC asks for a tokenizer.json without saying why
 
 
 if __name__ == "__main__":

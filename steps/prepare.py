@@ -8,10 +8,11 @@ strategy of its own recipe, not on all of them.
 
 from pathlib import Path
 
-from steps.core.entry import StepError, run
+from steps.core.entry import run
 from steps.core.files import digest, whole, write_json
 from steps.core.params import Recipe, check, choose, load
 from steps.transfer.checkpoints import copy_checkpoint
+from steps.transfer.starts import require_checkpoint
 from steps.transfer.strategies import strategy
 
 
@@ -20,11 +21,7 @@ def prepare(name: str, recipe: Recipe, checkpoint: Path, out: Path) -> None:
     module = strategy(recipe.strategy)
     check(module.Settings, recipe.model_dump(), f"params.yaml: recipes.{name}")
     if module.READS_START:
-        if not (checkpoint / "config.json").exists() or not list(checkpoint.glob("*.safetensors")):
-            raise StepError(
-                f"{checkpoint} is no checkpoint; expected config.json and *.safetensors in it"
-                " (a pickled one is converted by model.save_pretrained)"
-            )
+        require_checkpoint(checkpoint)
         copy_checkpoint(checkpoint, out)
     code = digest(Path(str(module.__file__)))
     about = {"recipe": name, "strategy": recipe.strategy, "start": recipe.start, "code": code}

@@ -15,7 +15,7 @@ import yaml
 from steps import compare as stage
 from steps.compare import compare, read_candidates, verify
 from steps.core.entry import StepError
-from steps.core.files import read_json
+from steps.core.files import read_json, write_json
 from steps.core.params import Recipe
 from steps.judge.contest import PARTS, Contest
 from steps.judge.load import read_references
@@ -39,6 +39,12 @@ def play(room: Path, skills: dict[str, float], kind: str = "classification") -> 
         rivals.add(name, skill, recipe.strategy, recipe.start)
     rivals.adapted("dapt", after=4.45)
     return room
+
+
+def loss_of(room: Path, name: str, **more: Any) -> None:
+    """Write the metrics of an adaptation."""
+    losses = {"held_out_loss_before": 6.71, "held_out_loss_after": 4.45}
+    write_json(room / f"metrics/adapt/{name}.json", losses | more)
 
 
 def contest(room: Path, names: list[str]) -> Contest:
@@ -148,16 +154,55 @@ def test_adaptation_is_judged_between_twins_alone(field: Path) -> None:
 
 def test_a_control_splits_the_gain_into_objective_and_domain(tmp_path: Path) -> None:
     skills = {**SKILLS, "features_control": 0.6}
-    recipes = RECIPES | {"features_control": Recipe(strategy="features", start="models/control")}
-    found = judged(play(tmp_path / "room", skills), recipes)
-    entry = next(e for e in found["adaptation"] if e["to"] == "features_adapted")
+    recipes = RECIPES | {"features_control": Recipe(strategy="features", start="models/bible")}
+    room = play(tmp_path / "room", skills)
+    held_out = {"corpora/asv": {"after": 4.32}, "domain/pydocs": {"after": 6.43}}
+    loss_of(room, "bible", control_of="dapt", held_out=held_out)
+    loss_of(room, "dapt", control_of=None, held_out={"corpora/pydocs": {"after": 4.45}})
+    entry, control = judged(room, recipes)["adaptation"]
+    assert control["sentence"].endswith("from the objective, not from the domain.")
+    assert (control["is_control"], control["split"]) == (True, None)
     parts = entry["split"]
-    assert parts["control"] == "features_control"
+    assert (entry["is_control"], parts["control"]) == (False, "features_control")
+    losses = "Held-out loss on the field's text: 4.45 after dapt, 6.43 after its control."
+    assert entry["sentence"].endswith(losses)
     both = parts["objective"]["difference"] + parts["domain"]["difference"]
     assert both == pytest.approx(entry["difference"], abs=2e-6)
     assert parts["objective"]["verdict"] == "promote"
     assert "from the objective" in entry["sentence"]
     assert "from the domain" in entry["sentence"]
+
+
+def test_what_is_called_a_control_and_is_none_of_this_adaptation_splits_nothing(
+    tmp_path: Path,
+) -> None:
+    skills = {**SKILLS, "features_control": 0.6, "features_other": 0.6}
+    recipes = RECIPES | {
+        "features_control": Recipe(strategy="features", start="models/control"),
+        "features_other": Recipe(strategy="features", start="models/other"),
+    }
+    room = play(tmp_path / "room", skills)
+    loss_of(room, "control")  # no control_of: written before there was one
+    loss_of(room, "other", control_of="tapt")
+    found = {entry["to"]: entry for entry in judged(room, recipes)["adaptation"]}
+    assert not found["features_control"]["is_control"]
+    assert found["features_other"]["is_control"]
+    assert found["features_adapted"]["split"] is None
+    assert "Without a twin from a control" in found["features_adapted"]["sentence"]
+
+
+def test_losses_on_several_parts_of_a_field_are_told_apart(tmp_path: Path) -> None:
+    recipes = RECIPES | {"features_control": Recipe(strategy="features", start="models/control")}
+    room = play(tmp_path / "room", {**SKILLS, "features_control": 0.6})
+    ours = {"corpora/pydocs": {"after": 4.45}, "tasks/changes": {"after": 3.1}}
+    loss_of(room, "dapt", held_out=ours | {"replay/asv": {"after": 5.0}})
+    theirs = {"domain/pydocs": {"after": 6.43}, "domain/changes": {"after": 5.2}}
+    loss_of(room, "control", control_of="dapt", held_out=theirs | {"domain/asv": {"after": 1.0}})
+    found = {entry["to"]: entry for entry in judged(room, recipes)["adaptation"]}
+    assert found["features_adapted"]["sentence"].endswith(
+        "on the field's text: pydocs 4.45 after dapt, 6.43 after its control;"
+        " changes 3.10 after dapt, 5.20 after its control."
+    )
 
 
 def test_what_is_not_shown_is_said_not_to_be_shown(tmp_path: Path) -> None:

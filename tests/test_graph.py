@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from steps.core.files import read_json, read_rows
+from steps.core.files import digest, read_json, read_rows
 from steps.corpora.overlap import words
 from steps.transfer.packing import Blocks, read_tokenizer
 from tests import projects
@@ -71,16 +71,7 @@ def field(folder: Path) -> dict[str, Any]:
             "changes": TASK | {"source": "changes", "type": "classification", "metric": "macro_f1"},
             "entities": TASK | {"source": "entities", "type": "tokens", "metric": "span_f1"},
         },
-        "adaptations": {
-            "dapt": params["adaptations"]["dapt"]
-            | {
-                "start": "data/raw/base",
-                "corpus": "field",
-                "tokens": 1000,
-                "warmup_tokens": 200,
-                "batch_tokens": 128,
-            }
-        },
+        "adaptations": adaptations(params["adaptations"]["dapt"]),
         "recipes": {
             "baseline": params["recipes"]["baseline"] | {"start": "data/raw/base"},
             "full_adapted": full,
@@ -90,6 +81,15 @@ def field(folder: Path) -> dict[str, Any]:
     params["pack"] |= {"block_tokens": 32, "held_out_tokens": 200}
     params["judge"] |= {"resamples": 200, "min_slice": 5}
     return params
+
+
+def adaptations(demo: dict[str, Any]) -> dict[str, Any]:
+    """One that reads the corpus, and one that goes on from it with a task's own texts."""
+    text = demo["text"] | {"corpora": {"field": 1.0}}
+    dapt = demo | {"start": "data/raw/base", "text": text, "tokens": 1000, "warmup_tokens": 200}
+    dapt |= {"batch_tokens": 128}
+    own = text | {"corpora": {}, "tasks": {"changes": 1.0}}
+    return {"dapt": dapt, "tapt": dapt | {"start": "models/dapt", "text": own, "tokens": 300}}
 
 
 def dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -155,18 +155,30 @@ def registered(project: Path) -> Any:
     return json.loads(done.stdout)
 
 
-def test_no_held_out_text_is_in_the_tokens_that_adaptation_saw(project):
+def test_an_adaptation_that_goes_on_from_another_does_not_train_it_again(project):
+    assert read_json(project / "data/texts/tapt/text.json")["parts"][0]["part"] == "tasks/changes"
+    weights = [project / f"models/{name}/model.safetensors" for name in ("dapt", "tapt")]
+    assert digest(weights[0]) != digest(weights[1])
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["adaptations"]["tapt"]["learning_rate"] = 1.1e-4
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert set(repro(project, "adapt@tapt")) == {"gather@dapt", "gather@tapt", "adapt@tapt"}
+
+
+@pytest.mark.parametrize("name", ["dapt", "tapt"])
+def test_no_held_out_text_is_in_the_tokens_that_adaptation_saw(project, name):
     tokenizer = read_tokenizer(project / "data/raw/base")
     seen = []
-    for name in ("train", "held_out"):
-        blocks = Blocks.load(project / "data/blocks/dapt", name)
+    for split in ("train", "held_out"):
+        blocks = Blocks.load(project / "data/blocks" / name, split)
         for tokens, segments in zip(blocks.tokens, blocks.segments, strict=True):
             seen += [tokenizer.decode(tokens[segments == s].tolist()) for s in set(segments) - {0}]
     corpus = "\n".join(f" {' '.join(words(text))} " for text in seen)
     texts = [
         row["text"]
-        for part in ("validation", "test")
-        for row in read_rows(project / f"data/splits/changes/{part}.parquet")
+        for file in sorted((project / "data/splits").glob("*/*.parquet"))
+        for row in read_rows(file)
+        if file.stem != "train"
     ]
     assert corpus
     assert texts

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from steps.core.entry import StepError
-from steps.core.params import load
+from steps.core.params import Params, load
+from tests.projects import overlay
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text())
 
@@ -25,6 +27,13 @@ def test_the_demo_is_valid():
     assert set(load(Path("params.yaml")).tasks) == {"entities", "changes"}
 
 
+def test_the_longer_run_is_valid_and_has_a_control(tmp_path):
+    longer = yaml.safe_load(Path("infra/demo/longer.yaml").read_text())
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(overlay(PARAMS, longer)))
+    assert load(path).adaptations["control"].control_of == "dapt"
+
+
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
@@ -32,7 +41,17 @@ def test_the_demo_is_valid():
         ("adaptations.dapt.mask_rat", 0.2, "adaptations.dapt.mask_rat is not a key (did you mean"),
         ("pack.block_tokens", 2, "pack.block_tokens is 2; input should be greater than or equal"),
         ("seeds", [], "seeds is []"),
-        ("adaptations.dapt.corpus", "pydoc", "no corpus (in"),
+        ("adaptations.dapt.text.corpora", {"pydoc": 1}, "no corpus (in"),
+        ("adaptations.dapt.text.corpora", {"pydocs": 0}, "pydocs is 0; input should be greater"),
+        ("adaptations.dapt.text.corpora", {}, "no part has a share above 0"),
+        ("adaptations.dapt.text.tasks", {"entity": 1}, "no task (in"),
+        ("adaptations.dapt.text.replay", {"pydoc": 1}, "did you mean 'pydocs'"),
+        ("adaptations.dapt.text.replay", {"pydocs": 0}, "pydocs is in corpora and in replay"),
+        ("adaptations.dapt.text.nearest", 5, "dapt.text.nearest is 5: documents of corpora that"),
+        ("adaptations.dapt.start", "models/dpat", "no adaptation (in"),
+        ("adaptations.dapt.start", "models/dapt", "makes a circle: dapt <- dapt"),
+        ("adaptations.dapt.control_of", "dpat", "no adaptation (in"),
+        ("adaptations.dapt.control_of", "dapt", "control_of is 'dapt', a control itself"),
         ("tasks.changes.source", "pydocz", "did you mean 'pydocs'"),
         ("gate.baseline", "base", "no recipe (in"),
     ],
@@ -42,6 +61,55 @@ def test_a_mistake_in_params_is_one_line_that_names_it(tmp_path, where, value, s
         load(write(tmp_path, where, value))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+TEXT = PARAMS["adaptations"]["dapt"]["text"]
+
+
+def load_two(folder: Path, first: dict[str, Any], second: dict[str, Any]) -> Params:
+    """Read the demo with `first` laid over dapt, and with a twin that differs by `second`."""
+    dapt = PARAMS["adaptations"]["dapt"] | first
+    return load(write(folder, "adaptations", {"dapt": dapt, "twin": dapt | second}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({}, {"seed": 4}, "twin.seed is 4, but 3 in dapt, whose control it is; make them"),
+        ({"start": "models/twin"}, {"start": "models/dapt"}, "circle: dapt <- twin <- dapt"),
+        ({"control_of": "twin"}, {}, "control_of is 'twin', a control itself; name an original"),
+        (
+            {"text": TEXT | {"corpora": {}, "tasks": {"changes": 1}, "replay": {"pydocs": 1}}},
+            {"text": TEXT},
+            "twin.text.replay: only its original trains on replay",
+        ),
+    ],
+)
+def test_a_control_is_its_originals_twin(tmp_path, first, second, said):
+    with pytest.raises(StepError) as error:
+        load_two(tmp_path, first, {"control_of": "dapt"} | second)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("other", [{"control_of": "dapt"}, {"start": "models/dapt", "seed": 4}])
+def test_a_control_or_what_goes_on_from_another_may_read_other_text(tmp_path, other):
+    text = TEXT | {"corpora": {}, "tasks": {"changes": 1}}
+    found = load_two(tmp_path, {}, other | {"text": text}).adaptations["twin"]
+    assert {key: getattr(found, key) for key in other} == other
+    assert found.text.tasks == {"changes": 1}
+
+
+def test_a_corpus_and_a_task_of_one_name_cannot_both_be_measured_by_a_control(tmp_path):
+    params = yaml.safe_load(yaml.safe_dump(PARAMS))
+    params["corpora"]["changes"] = params["corpora"]["pydocs"]
+    dapt = params["adaptations"]["dapt"]
+    dapt["text"] = TEXT | {"corpora": {"changes": 1}, "tasks": {"changes": 1}}
+    params["adaptations"]["control"] = dapt | {"control_of": "dapt", "text": TEXT}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    with pytest.raises(StepError, match="a corpus and a task which are both named changes"):
+        load(path)
 
 
 def test_a_missing_section_is_named(tmp_path):

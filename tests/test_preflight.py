@@ -15,6 +15,12 @@ def test_the_demo_is_in_order():
     assert preflight(Params.model_validate(DEMO)) == []
 
 
+def test_an_adaptation_may_start_where_another_ends():
+    tapt = DEMO["adaptations"]["dapt"] | {"start": "models/dapt"}
+    change = {"adaptations": {"tapt": tapt}, "recipes": {"full": {"start": "models/tapt"}}}
+    assert preflight(Params.model_validate(overlay(DEMO, change))) == []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -30,6 +36,10 @@ def test_the_demo_is_in_order():
         (
             {"profile": {"start": "models/dpat"}},
             "profile.start is 'models/dpat'; expected a folder",
+        ),
+        (
+            {"adaptations": {"dapt": {"start": "data/raw/minilm6"}}},
+            "adaptations.dapt.start is 'data/raw/minilm6'; expected a folder",
         ),
         ({"tasks": {"changes": {"metric": "span_f1"}}}, "for classification take: accuracy, macro"),
         ({"tasks": {"changes": {"slices": ["lenght"]}}}, "did you mean 'length'"),

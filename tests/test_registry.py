@@ -236,6 +236,32 @@ def test_a_server_registers_promotes_and_gives_the_bundle_back(project, server, 
     assert promotion.promote(TASK, None, False, "").moved
     assert registry.status(TASK)["champion"] == 1
     assert lineage.dvc_hash(registry.champion_bundle(TASK)) == lineage.dvc_hash(BUNDLE)
+    with registry.opened(TASK, registry.registered(TASK)[1]["champion"]) as folder:
+        assert lineage.dvc_hash(folder / "artifacts" / TASK) == lineage.dvc_hash(BUNDLE)
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_a_server_takes_a_history_once(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.chdir(tmp_path)
+    rows = [{"step": n, "tokens": 10.0 * n, "loss": 1 / n} for n in range(1, 1001)]
+    rows.append({"step": 1001, "tokens": 10010.0, "loss": float("nan")})
+    for part, status in ((rows[:700], "RUNNING"), (rows, "KILLED"), (rows, "FINISHED")):
+        registry.log_history("adapt-dapt-0", "dapt", part, status)
+    import mlflow
+
+    client = mlflow.MlflowClient(server)
+    experiment = client.get_experiment_by_name("adaptations").experiment_id
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    steps = [item.step for item in client.get_metric_history(run.info.run_id, "loss")]
+    assert sorted(steps) == list(range(1, 1002))
+
+
+def test_what_mlflow_refuses_is_one_line(project):
+    with pytest.raises(StepError, match=r"MLflow refuses: .*; look at its log"):
+        registry.log_history("key", "dapt", [{"step": 1, "tokens": 1.0, "loss !": 1.0}], "RUNNING")
 
 
 def test_a_database_that_is_down_is_told_in_one_line(monkeypatch):

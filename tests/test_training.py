@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from pipelines import stages, status
+from pipelines import connection, stages, status
 from steps.core.entry import StepError
 
 ROOT = Path(__file__).parent.parent
@@ -68,8 +70,74 @@ def test_a_failing_stage_fails_the_run_with_its_own_line(train: Any, toy: Path) 
     assert [ran.stage for ran in train()] == ["soil", "plant@rose", "plant@leek", "sell"]
 
 
+ADAPT = """
+import json, shutil, sys
+from pathlib import Path
+from threading import Event
+
+out, until = Path("models/rose"), sys.argv[1]
+room = Path(".outplant/checkpoints/adapt-rose-0123456789abcdef")
+room.mkdir(parents=True)
+for step in range(1, 5):
+    row = {"step": step, "tokens": step, "loss": 1 / step, "learning_rate": 0.1, "seconds": step}
+    with (room / "history.jsonl").open("a") as stream:
+        stream.write(json.dumps(row) + chr(10))
+    while step == 3 and not Path(until).exists():  # seen by the flow while this runs
+        Event().wait(0.05)
+out.mkdir(parents=True)
+shutil.copy(room / "history.jsonl", out)
+shutil.rmtree(room)
+"""
+GROWS = {
+    "cmd": "python adapt.py mlflow.db",
+    "deps": ["adapt.py", "soil.txt"],
+    "outs": ["models/${item}"],
+}
+
+
+@pytest.fixture
+def adapting(train: Any, toy: Path, monkeypatch: pytest.MonkeyPatch) -> list[logging.LogRecord]:
+    """An adaptation in the toy; gives what its task will have logged."""
+    from pipelines import history
+
+    monkeypatch.setattr(history, "EVERY_SECONDS", 0.05)
+    graph = yaml.safe_load((toy / "dvc.yaml").read_text())
+    graph["stages"]["adapt"] = {"foreach": ["rose"], "do": GROWS}
+    (toy / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    (toy / "adapt.py").write_text(ADAPT)
+    found: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = found.append  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger("prefect.task_runs"), "handlers", [handler])
+    return found
+
+
+def test_the_losses_of_an_adaptation_are_in_mlflow_while_it_runs(
+    train: Any, adapting: list[logging.LogRecord]
+) -> None:
+    assert {ran.stage: ran.became for ran in train()}["adapt@rose"] == "ran"
+    import mlflow
+
+    client = mlflow.MlflowClient(connection.address())
+    (run,) = client.search_runs([client.get_experiment_by_name("adaptations").experiment_id])
+    assert (run.info.run_name, run.info.status) == ("adapt-rose", "FINISHED")
+    found = client.get_metric_history(run.info.run_id, "loss")
+    assert [(item.step, item.value) for item in found] == [(n, 1 / n) for n in range(1, 5)]
+    assert not [record for record in adapting if record.levelno >= logging.WARNING]
+
+
+def test_a_run_goes_on_without_its_tracker_and_says_so_once(
+    train: Any, toy: Path, adapting: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (toy / "dvc.yaml").write_text((toy / "dvc.yaml").read_text().replace("mlflow.db", "step.py"))
+    assert {ran.stage: ran.became for ran in train()}["adapt@rose"] == "ran"
+    (warning,) = (record for record in adapting if record.levelno >= logging.WARNING)
+    assert "warning: MLflow at http://127.0.0.1 does not answer" in warning.getMessage()
+    assert warning.module == "training"  # and so shown by show_lines
+
+
 def test_the_demo_is_deployed_with_a_schedule_that_prefect_takes() -> None:
-    import yaml
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.flows import load_flow_from_entrypoint
 

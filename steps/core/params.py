@@ -15,6 +15,7 @@ PARAMS = Path("params.yaml")
 SHOWN = 40  # names listed of what there is
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(gt=0)]
 S = TypeVar("S", bound=BaseModel)
 V = TypeVar("V")
 
@@ -26,7 +27,7 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    kind: Literal["path", "s3", "hub", "pypi"]
+    kind: Literal["path", "s3", "hub", "pypi", "mlflow"]
     path: str
     include: list[str] = Field(min_length=1)
     strip: int = Field(ge=0)
@@ -100,13 +101,33 @@ class Profile(Section):
     start: str
 
 
+class Text(Section):
+    """What an adaptation reads: names and their shares of the tokens seen, of any scale.
+
+    `tasks`: their training texts alone. `replay`: general text, on which forgetting is measured; a
+    share of 0 measures without training. `nearest`: of `corpora` only so many documents nearest to
+    each of the tasks' training texts, 0 for all. `new_tokens`: at most so many words become tokens.
+    """
+
+    corpora: dict[str, Weight]
+    tasks: dict[str, Weight]
+    replay: dict[str, Annotated[float, Field(ge=0)]]
+    nearest: int = Field(ge=0)
+    new_tokens: int = Field(ge=0)
+
+
 class Adaptation(Section):
-    """`tokens` and `warmup_tokens` are seen by the model, padding not counted."""
+    """`tokens` and `warmup_tokens` are seen by the model, padding not counted.
+
+    `control_of` names the adaptation whose twin this is: alike in all but its text.
+    """
 
     start: str
-    corpus: str
-    objective: Literal["mlm"]
+    control_of: str | None
+    text: Text
+    objective: Literal["auto", "mlm", "clm", "plm", "denoise", "infill"]
     mask_rate: float = Field(gt=0, lt=1)
+    whole_words: bool
     warmup_tokens: int = Field(ge=0)
     warmup_learning_rate: float = Field(gt=0)
     tokens: Count
@@ -115,6 +136,7 @@ class Adaptation(Section):
     schedule: Literal["linear", "cosine", "constant"]
     dropout: float = Field(ge=0, lt=1)
     checkpoint_steps: Count
+    checkpoint_minutes: float = Field(gt=0)
     seed: int
 
 
@@ -216,11 +238,13 @@ def _fields(section: type[BaseModel], above: list[Any]) -> list[str]:
 
 def _check_names(params: Params, path: Path) -> None:
     """Names that point at other sections must be there; StepError says which are."""
+    from steps.core import adaptations  # which needs the sections
+
     for kind, entries in (("corpora", params.corpora), ("tasks", params.tasks)):
         for name, entry in entries.items():
             choose(entry.source, params.sources, f"source (in {path}, {kind}.{name})")
-    for name, adaptation in params.adaptations.items():
-        choose(adaptation.corpus, params.corpora, f"corpus (in {path}, adaptations.{name})")
+    for name in params.adaptations:
+        adaptations.check(params, name, f"{path}, adaptations.{name}")
     choose(params.gate.baseline, params.recipes, f"recipe (in {path}, gate.baseline)")
 
 

@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class Bar:
-    """One piece of long work; `advance` may carry a note such as the loss."""
+    """One piece of long work, `done` of it already; `advance` may carry a note such as the loss."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
+    def __init__(self, what: str, total: int, done: int = 0) -> None:
+        self.what, self.total, self.done, self._before = what, total, done, done
         self._started = self._said = time.monotonic()
         self._progress: Progress | None = None
 
@@ -39,7 +39,9 @@ class Bar:
             )
             self._progress = Progress(*columns, console=Console(stderr=True))
             self._progress.start()
-            self._task = self._progress.add_task(self.what, total=self.total, note="")
+            self._task = self._progress.add_task(
+                self.what, total=self.total, completed=self.done, note=""
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +57,8 @@ class Bar:
         now = time.monotonic()
         if now - self._said >= LINE_SECONDS:
             self._said = now
-            left = (now - self._started) / self.done * (self.total - self.done)
+            pace = (now - self._started) / (self.done - self._before)
+            left = pace * (self.total - self.done)
             line = f"{self.what}: {self.done}/{self.total}, {left:.0f} s left {note}"
             print(line.rstrip(), file=sys.stderr, flush=True)
 

@@ -10,15 +10,14 @@ from steps.judge.contest import Contest
 from steps.judge.wording import worth
 
 MODELS = "models/"  # where checkpoints that were adapted lie; any other start is a base
-CONTROL = "control"  # an adaptation with this in its name saw text of another domain
+DOMAIN = "domain/"  # parts on which a control is measured: its original's text
 
 Recipes = Mapping[str, Recipe]
+Losses = Mapping[str, Mapping[str, Any]]  # an adaptation -> what metrics/adapt has of it
 
 
-def compare(
-    contest: Contest, recipes: Recipes, losses: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """One entry for each adapted recipe and its twin from the base; `losses`: metrics/adapt."""
+def compare(contest: Contest, recipes: Recipes, losses: Losses) -> list[dict[str, Any]]:
+    """One entry for each adapted recipe and its twin from the base."""
     return [
         _entry(contest, base, adapted, twins, losses)
         for twins in _twins(recipes)
@@ -45,7 +44,7 @@ def _entry(
     base: str,
     adapted: str,
     twins: Mapping[str, str],
-    losses: Mapping[str, Mapping[str, Any]],
+    losses: Losses,
 ) -> dict[str, Any]:
     name = _adaptation(twins[adapted])
     entry = {
@@ -53,27 +52,53 @@ def _entry(
         "from": base,
         "to": adapted,
         "adaptation": name,
-        "is_control": CONTROL in name,
+        "is_control": _original(name, losses) is not None,
         "losses": dict(losses.get(name, {})),
-        "split": _split(contest, base, adapted, twins),
+        "split": _split(contest, base, adapted, twins, losses),
         **_judged(contest, adapted, base),
     }
     title, confidence = contest.metric.title, contest.judge.confidence
     return entry | {"sentence": worth(entry, title, confidence)}
 
 
+def _original(adaptation: str, losses: Losses) -> Any:
+    """The adaptation whose control this is; None where it is none."""
+    return losses.get(adaptation, {}).get("control_of")
+
+
 def _split(
-    contest: Contest, base: str, adapted: str, twins: Mapping[str, str]
+    contest: Contest, base: str, adapted: str, twins: Mapping[str, str], losses: Losses
 ) -> dict[str, Any] | None:
-    """Objective = control - base, domain = adapted - control; None without a control."""
-    controls = sorted(name for name, start in twins.items() if CONTROL in _adaptation(start))
-    if not controls or adapted in controls:
-        return None
-    return {
-        "control": controls[0],
-        "objective": _judged(contest, controls[0], base),
-        "domain": _judged(contest, adapted, controls[0]),
+    """Objective = control - base, domain = adapted - control; None without a control of it."""
+    name = _adaptation(twins[adapted])
+    controls = {
+        recipe: control
+        for recipe, start in sorted(twins.items())
+        if (control := _adaptation(start)) and _original(control, losses) == name
     }
+    if not controls:
+        return None
+    recipe, control = next(iter(controls.items()))
+    return {
+        "control": recipe,
+        "held_out": _on_domain(losses.get(name, {}), losses[control]),
+        "objective": _judged(contest, recipe, base),
+        "domain": _judged(contest, adapted, recipe),
+    }
+
+
+def _on_domain(
+    adapted: Mapping[str, Any], control: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Held-out loss on each part of the field, after adaptation to it and after the control."""
+    theirs = control.get("held_out", {})
+    found = {}
+    for part, losses in adapted.get("held_out", {}).items():
+        kind, _, name = part.partition("/")
+        if kind != "replay" and f"{DOMAIN}{name}" in theirs:
+            after = theirs[f"{DOMAIN}{name}"]["after"]
+            found[name] = {"adapted": losses["after"], "control": after}
+    return found
 
 
 def _judged(contest: Contest, a: str, b: str) -> dict[str, Any]:

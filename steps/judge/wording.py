@@ -127,4 +127,15 @@ def _split(entry: Mapping[str, Any], confidence: float) -> str:
         f"({span(parts[name], confidence)}: {SHOWN[parts[name]['verdict']]})"
         for name in ("objective", "domain")
     ]
-    return f"Split by the control {parts['control']}: {said[0]}, {said[1]}."
+    split = f"Split by the control {parts['control']}: {said[0]}, {said[1]}."
+    return f"{split} {_on_domain(entry['adaptation'], parts['held_out'])}".strip()
+
+
+def _on_domain(adaptation: str, found: Mapping[str, Mapping[str, float]]) -> str:
+    """What the control learnt of the field's text, beside what adaptation to it did."""
+    said = [
+        f"{name + ' ' if len(found) > 1 else ''}{plain(part['adapted'], 2)} after {adaptation}, "
+        f"{plain(part['control'], 2)} after its control"
+        for name, part in found.items()
+    ]
+    return f"Held-out loss on the field's text: {'; '.join(said)}." if said else ""

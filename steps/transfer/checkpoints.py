@@ -74,7 +74,16 @@ def save_bundle_model(start: Path, candidate: Path, seed: int, out: Path) -> Non
 
 def copy_checkpoint(start: Path, out: Path) -> None:
     """Copy a checkpoint's model and tokenizer files, and nothing else."""
+    _copy(start, out, MODEL_FILES)
+    copy_tokenizer(start, out)
+
+
+def copy_tokenizer(start: Path, out: Path) -> None:
+    _copy(start, out, TOKENIZER_FILES)
+
+
+def _copy(start: Path, out: Path, patterns: tuple[str, ...]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    for pattern in (*MODEL_FILES, *TOKENIZER_FILES):
+    for pattern in patterns:
         for file in sorted(start.glob(pattern)):
             shutil.copyfile(file, out / file.name)

@@ -6,7 +6,7 @@ reads as if it were alone (Krell et al. 2021, arXiv:2107.02027).
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from steps.core.entry import StepError
 
-Piece = tuple[int, ...]
+ARRAYS = {"tokens": np.uint32, "segments": np.uint16, "starts": np.bool_}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -39,61 +39,55 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     return full[:at], full[at + len(bare) :]
 
 
-def cut(ids: Sequence[int], room: int) -> list[Piece]:
-    """Cut a document into pieces of at most `room` tokens, as even as can be."""
-    count = -(-len(ids) // room)
-    bounds = [round(place * len(ids) / count) for place in range(count + 1)] if count else []
-    return [tuple(ids[a:b]) for a, b in itertools.pairwise(bounds)]
+def cuts(length: int, room: int) -> list[int]:
+    """Where a document is cut into pieces of at most `room` tokens, as even as can be."""
+    count = -(-length // room)
+    return [round(place * length / count) for place in range(count + 1)] if count else [0]
 
 
 def best_fit(lengths: Sequence[int], block: int) -> list[list[int]]:
     """Group pieces, by number, into blocks of at most `block` tokens; longest first."""
-    rooms: dict[int, list[list[int]]] = {}
+    rooms: list[list[list[int]]] = [[] for _ in range(block + 1)]  # blocks by the room left
+    some = 0  # bit n: a block with n tokens of room is there
     blocks: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+    for number in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist():
         length = lengths[number]
-        room = next((left for left in range(length, block) if rooms.get(left)), None)
-        if room is None:
-            room, inside = block, list[int]()
-            blocks.append(inside)
-        else:
+        fitting = some >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
             inside = rooms[room].pop()
+            if not rooms[room]:
+                some &= ~(1 << room)
+        else:
+            room, inside = block, []
+            blocks.append(inside)
         inside.append(number)
-        rooms.setdefault(room - length, []).append(inside)
+        if room - length:  # a full block is done with
+            rooms[room - length].append(inside)
+            some |= 1 << (room - length)
     return blocks
-
-
-def fill(pieces: Sequence[Piece], groups: list[list[int]], block: int, padding: int) -> "Blocks":
-    """Lay the pieces out; segments count from 1 in each block, 0 is padding."""
-    tokens = np.full((len(groups), block), padding, dtype=np.uint32)
-    segments = np.zeros((len(groups), block), dtype=np.uint16)
-    for row, group in enumerate(groups):
-        at = 0
-        for segment, number in enumerate(group, 1):
-            end = at + len(pieces[number])
-            tokens[row, at:end] = pieces[number]
-            segments[row, at:end] = segment
-            at = end
-    return Blocks(tokens, segments)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """tokens, segments: (blocks, block_tokens); segment 0 is padding."""
+    """tokens, segments, starts: (blocks, block_tokens); segment 0 is padding, and a word begins
+    where `starts` is true.
+    """
 
     tokens: np.ndarray
     segments: np.ndarray
+    starts: np.ndarray
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, places: np.ndarray) -> "Blocks":
-        return Blocks(np.asarray(self.tokens[places]), np.asarray(self.segments[places]))
+    def __getitem__(self, places: np.ndarray | slice) -> "Blocks":
+        return Blocks(*(np.asarray(a[places]) for a in (self.tokens, self.segments, self.starts)))
 
     @property
     def size(self) -> int:
         """Number of tokens, padding not counted."""
-        return int((self.segments > 0).sum())
+        return int(np.count_nonzero(self.segments))
 
     def positions(self) -> np.ndarray:
         """Position of each token in its own segment: (blocks, block_tokens)."""
@@ -105,25 +99,70 @@ class Blocks:
         """Which token may look at which: (blocks, block_tokens, block_tokens) bool."""
         return self.segments[:, :, None] == self.segments[:, None, :]
 
-    def save(self, folder: Path, name: str) -> None:
-        np.save(folder / f"{name}-tokens.npy", self.tokens)
-        np.save(folder / f"{name}-segments.npy", self.segments)
+    def fill(
+        self, groups: list[list[int]], piece: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """Lay pieces out, given as (tokens, starts); segments count from 1 in each block."""
+        for row, group in enumerate(groups):
+            at = 0
+            for segment, number in enumerate(group, 1):
+                tokens, starts = piece(number)
+                end = at + len(tokens)
+                self.tokens[row, at:end], self.starts[row, at:end] = tokens, starts
+                self.segments[row, at:end] = segment
+                at = end
+
+    @classmethod
+    def create(cls, count: int, block: int, padding: int, path: Path | None = None) -> "Blocks":
+        """Make empty blocks, in memory or (path: .../NAME) in files that `load` maps."""
+        if path is None or not count:  # an empty file cannot be mapped
+            made = [np.zeros((count, block), dtype=kind) for kind in ARRAYS.values()]
+            for name, array in zip(ARRAYS, made if path else [], strict=False):
+                np.save(f"{path}-{name}.npy", array)
+        else:
+            made = [
+                np.lib.format.open_memmap(
+                    f"{path}-{name}.npy", mode="w+", dtype=kind, shape=(count, block)
+                )
+                for name, kind in ARRAYS.items()
+            ]
+        made[0][:] = padding
+        return cls(*made)
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "Blocks":
-        """Memory-map what `save` wrote."""
-        parts = (np.load(folder / f"{name}-{p}.npy", mmap_mode="r") for p in ("tokens", "segments"))
-        return cls(*parts)
+        """Memory-map the blocks of a name."""
+        return cls(*(np.load(folder / f"{name}-{part}.npy", mmap_mode="r") for part in ARRAYS))
 
 
-def batches(blocks: Blocks, size: int, seed: int) -> Iterator[Blocks]:
-    """Yield batches without end, each epoch in its own order, the last part of one joined on."""
-    waiting = np.empty(0, dtype=np.int64)
-    epoch = 0
+@dataclass(frozen=True)
+class Part:
+    """The blocks [first, first + count) come from one corpus or task, read with a share."""
+
+    name: str
+    share: float
+    first: int
+    count: int
+    tokens: int
+
+
+def order(parts: Sequence[Part], seed: int) -> Iterator[int]:
+    """Give block numbers without end: each part by its share of the tokens, evenly spread, and
+    all its blocks, in an order of the epoch's own, before any comes again.
+    """
+    read = [part for part in parts if part.share > 0 and part.count]
+    weights = np.array([part.share * part.count / part.tokens for part in read])
+    weights /= weights.sum()
+    streams = [_epochs(part, [seed, place]) for place, part in enumerate(read)]
+    due = np.zeros(len(read))
     while True:
-        while len(waiting) < size:
-            order = np.random.default_rng([seed, epoch]).permutation(len(blocks))
-            waiting = np.concatenate([waiting, order])
-            epoch += 1
-        yield blocks[waiting[:size]]
-        waiting = waiting[size:]
+        due += weights
+        chosen = int(np.argmax(due))
+        due[chosen] -= 1.0
+        yield next(streams[chosen])
+
+
+def _epochs(part: Part, seed: list[int]) -> Iterator[int]:
+    for epoch in itertools.count():
+        numbers = np.random.default_rng([*seed, epoch]).permutation(part.count)
+        yield from (part.first + int(number) for number in numbers)

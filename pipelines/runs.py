@@ -1,0 +1,60 @@
+"""Experiments and runs of MLflow, through the client that `registry` gives."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines import connection
+from pipelines.versions import Client
+
+ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
+HISTORY = "outplant.history"  # the tag that keys the run of one
+
+
+def experiment(client: Client, name: str) -> str:
+    """Return an experiment's id; artifacts of the local registry go beside it."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        server = connection.is_server(connection.address())
+        where = None if server else Path("mlartifacts").absolute().as_uri()
+        return str(client.create_experiment(name, artifact_location=where))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def history(client: Client, key: str, name: str) -> Any:
+    """Return the run that an adaptation's history goes to: one for each key."""
+    where = experiment(client, ADAPTATIONS)
+    if found := client.search_runs([where], f"tags.`{HISTORY}` = '{key}'", max_results=1):
+        return found[0]
+    tags = {HISTORY: key, "outplant.adaptation": name}
+    return client.create_run(where, run_name=f"adapt-{name}", tags=tags)
+
+
+def unlogged(run: Any, rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Leave out the rows that a run has; one that is written again after a kill is the same."""
+    seen, new = run.data.metrics.get("tokens", 0), []
+    for row in rows:
+        if row["tokens"] > seen:
+            new.append(row)
+            seen = row["tokens"]
+    return new
+
+
+def settle(client: Client, run: Any, status: str, now: int) -> None:
+    """Give a run its status; one that was killed and goes on has not ended."""
+    if status == run.info.status:
+        return
+    if status == "RUNNING":
+        client.update_run(run.info.run_id, status)
+    else:
+        client.set_terminated(run.info.run_id, status, now)
+
+
+def describe(about: dict[str, Any]) -> str:
+    """Say in one line what a version is, from its bundle.json."""
+    test = about["test"]
+    return (
+        f"{about['recipe']}, seed {about['seed']}: {about['metric']} {test['mean']:.3f}"
+        f" [{test['low']:.3f}, {test['high']:.3f}] on test; the card is in the bundle's README.md"
+    )
