@@ -69,7 +69,7 @@ def read_parts(blocks: Path, split: str) -> list[Part]:
 def prepare(params: Adaptation, start: Path, blocks: Path, room: Path) -> Run:
     """Load the base and the blocks; what is left is to train."""
     require_checkpoint(start)
-    model, new_head = read_model(start, params.seed)
+    model, new_head = read_model(start, params.seed, params.dropout)
     words = blocks / "vocabulary.json"
     if words.exists():
         pieces = read_json(words)["pieces"]

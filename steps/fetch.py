@@ -58,8 +58,10 @@ def main(name: str, out: Path) -> None:
     """Fetch the source NAME of params.yaml into the folder OUT."""
     known = params.load()
     fetch(params.choose(name, known.sources, "source"), out)
-    if str(out) in {part.start for part in (*known.adaptations.values(), *known.recipes.values())}:
-        require_checkpoint(out)  # before DVC asks for a tokenizer.json without saying why
+    starts = {adaptation.start for adaptation in known.adaptations.values()}
+    starts |= {recipe.start for recipe in known.recipes.values()}
+    if str(out) in starts:  # else DVC misses a tokenizer.json there, and does not say why
+        require_checkpoint(out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,10 @@ class Flat:
             self._ends.append(self._ends[-1] + len(framed))
             self.frames += len(framed) - (last - first)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Flat":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
         self.ends = np.array(self._ends, dtype=np.int64)
@@ -131,15 +135,14 @@ class Packer:
     def _tokenise(self, folder: Path, part: dict[str, Any]) -> dict[str, Flat]:
         """Stream documents into pieces; of a part that is only measured the held-out ones alone."""
         name = part["part"].replace("/", "-")
-        flats = {split: Flat(self.out / f"{name}-{split}") for split in SPLITS}
         room = self.params.block_tokens - len(self.manner.before) - len(self.manner.after)
-        for split, texts in split_texts(folder, self.params, part["share"] > 0):
-            found = self.manner.tokenizer.encode_batch(texts, add_special_tokens=False)
-            for encoding in found:
-                tokens = np.array(encoding.ids, dtype=np.uint32)
-                flats[split].add(tokens, word_starts(encoding.word_ids), self.manner, room)
-        for flat in flats.values():
-            flat.close()
+        with ExitStack() as files:
+            flats = {s: files.enter_context(Flat(self.out / f"{name}-{s}")) for s in SPLITS}
+            for split, texts in split_texts(folder, self.params, part["share"] > 0):
+                found = self.manner.tokenizer.encode_batch(texts, add_special_tokens=False)
+                for encoding in found:
+                    tokens = np.array(encoding.ids, dtype=np.uint32)
+                    flats[split].add(tokens, word_starts(encoding.word_ids), self.manner, room)
         return flats
 
     def _lay(self, split: str, flats: dict[str, Flat]) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from steps.core.params import Adaptation
+from steps.transfer import attention
 from steps.transfer.adaptation import Material, Run, phases
 from steps.transfer.families import PACKED, PACKED_CAUSAL, read_family, read_model
 from steps.transfer.layout import present
+from steps.transfer.loop import set_dropout
 from steps.transfer.losses import PickedLogits, loss_sum
 from steps.transfer.measure import held_out, mean
 from steps.transfer.objectives import objective, plm
@@ -119,6 +121,34 @@ def test_a_packed_text_reads_as_if_it_were_alone(bases, kind):
     assert len(packed) == together.size
     apart = logits(model, dataclasses.replace(family, packed=False), together)
     torch.testing.assert_close(packed, apart, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [*PACKED, *PACKED_CAUSAL])
+def test_attention_by_the_bounds_of_pieces_is_attention_by_pairs(bases, kind):
+    base = bases["xlm-roberta" if kind == "camembert" else kind]
+    model, _ = read_model(base, 1)
+    together = pack_texts(base, texts(9))
+    found = []
+    for name in ("sdpa", attention.use()):
+        model.set_attn_implementation(name)
+        family = read_family(base, model, base)
+        assert family.runs == (name == attention.NAME)
+        found.append(logits(model, family, together))
+    torch.testing.assert_close(*found, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_dropout_is_what_params_say_in_every_family(bases, kind, tmp_path):
+    run, _ = make_run(bases[kind], tmp_path / "room")
+    model = run.weights.model.train()
+    chances = [np.random.default_rng([5, n]) for n in range(2)]
+    made = run.material.objective(run.material.blocks[:2], chances)
+    inputs, picked, _ = tensors(made, model)
+    for dropout in (0.0, 0.3):
+        set_dropout(model, dropout)
+        with torch.no_grad():
+            first, again = (PickedLogits(model)(inputs, picked) for _ in range(2))
+        assert torch.equal(first, again) == (dropout == 0.0)
 
 
 def logits(model, family, blocks: Blocks) -> torch.Tensor:

@@ -128,9 +128,7 @@ def test_a_start_that_is_no_checkpoint_is_one_line(tmp_path):
     (tmp_path / "start").mkdir()
     write_json(tmp_path / "start" / "config.json", {})
     recipe = Recipe(strategy="features", start="x", inverse_regularisation=1.0)
-    with pytest.raises(
-        StepError, match=r"no checkpoint; expected config\.json and \*\.safetensors"
-    ):
+    with pytest.raises(StepError, match=r"start has no model\.safetensors; it has: config\.json"):
         prepare("mine", recipe, tmp_path / "start", tmp_path / "out")
 
 

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from steps.core.entry import StepError
+from steps.transfer import attention
 from steps.transfer.loop import device, half
 from steps.transfer.packing import Blocks, read_tokenizer
 
@@ -31,7 +32,7 @@ BY_KIND = {
 class Family:
     """Ids are the tokenizer's. `special` tokens are never predicted by choice; `window`: how far a
     token looks in layers of local attention, 0 if there are none; `first_position`: None where
-    positions cannot be set.
+    positions cannot be set; `runs`: attention takes the pieces' bounds (steps.transfer.attention).
     """
 
     start: str
@@ -47,21 +48,25 @@ class Family:
     decoder_start: int
     first_position: int | None
     window: int
+    runs: bool
 
     def apart(self, blocks: Blocks) -> dict[str, Any]:
         """Arguments that keep the pieces of a block apart: who looks at whom, and positions."""
-        allowed = blocks.allowed()
-        place = np.arange(allowed.shape[1])
-        if self.kind == "causal":
-            allowed &= place[:, None] >= place[None, :]
-        found: dict[str, Any] = {"attention_mask": allowed[:, None]}
+        full = blocks.bounds()[None, None, None] if self.runs else self._pairs(blocks)
+        found: dict[str, Any] = {"attention_mask": full}
         if self.window:
+            place = np.arange(blocks.tokens.shape[1])
             near = abs(place[:, None] - place[None, :]) <= self.window
-            masks = {"full_attention": allowed[:, None]}
-            found["attention_mask"] = masks | {"sliding_attention": (allowed & near)[:, None]}
+            local = full if self.runs else full & near
+            found["attention_mask"] = {"full_attention": full, "sliding_attention": local}
         if self.first_position is not None:
             found["position_ids"] = blocks.positions() + self.first_position
         return found
+
+    def _pairs(self, blocks: Blocks) -> np.ndarray:
+        """Which token may look at which: (blocks, 1, block_tokens, block_tokens) bool."""
+        allowed = blocks.allowed()
+        return (np.tril(allowed) if self.kind == "causal" else allowed)[:, None]
 
 
 def kind_of(config: Any) -> str:
@@ -82,7 +87,7 @@ def kind_of(config: Any) -> str:
     )
 
 
-def read_model(start: Path, seed: int) -> tuple[nn.Module, bool]:
+def read_model(start: Path, seed: int, dropout: float = 0.0) -> tuple[nn.Module, bool]:
     """Load a language model in float32; say also whether its head is new, and so random."""
     import transformers
     from transformers.utils import logging
@@ -91,14 +96,15 @@ def read_model(start: Path, seed: int) -> tuple[nn.Module, bool]:
     logging.disable_progress_bar()
     torch.manual_seed(seed)
     where = device()
-    # SDPA's kernel for bfloat16 on a CPU is slow where heads are small: 28% of a step, eager 9%.
-    # In float32 it is the faster one: 1,726 tokens/s against 1,562 (MiniLM-L6, AVX2, 16 x 128).
-    eager = {"attn_implementation": "eager"} if half(where) and where.type == "cpu" else {}
     try:
         config = transformers.AutoConfig.from_pretrained(start)
         loader = getattr(transformers, BY_KIND[kind_of(config)][0])
         model, info = loader.from_pretrained(
-            start, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **eager
+            start,
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            **attention_for(config, where, dropout),
         )
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0]
@@ -114,17 +120,30 @@ def read_model(start: Path, seed: int) -> tuple[nn.Module, bool]:
     return model.to(where), bool(missing)
 
 
+def attention_for(config: Any, where: torch.device, dropout: float) -> dict[str, str]:
+    """Choose the fastest attention: on CUDA, the kernel for runs; it has no dropout."""
+    if where.type == "cuda" and half(where) and not dropout and is_packed(config):
+        return {"attn_implementation": attention.use()}
+    # SDPA's kernel for bfloat16 on a CPU is slow where heads are small: 28% of a step, eager 9%.
+    # In float32 it is the faster one: 1,726 tokens/s against 1,562 (MiniLM-L6, AVX2, 16 x 128).
+    return {"attn_implementation": "eager"} if where.type == "cpu" and half(where) else {}
+
+
+def is_packed(config: Any) -> bool:
+    kind = kind_of(config)
+    return config.model_type in {"masked": PACKED, "causal": PACKED_CAUSAL}.get(kind, ())
+
+
 def read_family(start: Path, model: nn.Module, tokens: Path) -> Family:
     """Describe a model; `tokens` is the folder of the tokenizer that its text was packed with."""
     tokenizer, config = read_tokenizer(tokens), model.config
     kind = kind_of(config)
     sentinels = _sentinels(tokenizer)
-    packed = PACKED if kind == "masked" else PACKED_CAUSAL if kind == "causal" else ()
     return Family(
         start=str(start),
         kind=kind,
         objective="denoise" if sentinels and kind == "encoder-decoder" else BY_KIND[kind][1],
-        packed=config.model_type in packed,
+        packed=is_packed(config),
         vocabulary=tokenizer.get_vocab_size(),
         special=_special(tokenizer),
         sentinels=sentinels,
@@ -134,6 +153,7 @@ def read_family(start: Path, model: nn.Module, tokens: Path) -> Family:
         decoder_start=_decoder_start(config),
         first_position=_first_position(model),
         window=_window(config),
+        runs=config._attn_implementation == attention.NAME,
     )
 
 

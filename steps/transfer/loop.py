@@ -26,10 +26,13 @@ def autocast(where: torch.device) -> torch.autocast:
 
 
 def set_dropout(model: nn.Module, share: float) -> None:
-    """Give every dropout of the model the same share."""
+    """Give every dropout of the model the same share; some models hold theirs as plain numbers."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
+        for name, value in vars(module).items():
+            if isinstance(value, float) and ("dropout" in name or name.endswith("pdrop")):
+                setattr(module, name, share)
 
 
 def optimiser(

@@ -95,6 +95,13 @@ class Blocks:
         place = np.arange(self.segments.shape[1])
         return place - np.maximum.accumulate(np.where(change, place, 0), axis=1)
 
+    def bounds(self) -> np.ndarray:
+        """Where runs of one piece, or of padding, begin and end in the flattened blocks:
+        (runs + 1,).
+        """
+        change = np.diff(self.segments.astype(np.int64), axis=1, prepend=-1) != 0
+        return np.append(np.flatnonzero(change), change.size).astype(np.int32)
+
     def allowed(self) -> np.ndarray:
         """Which token may look at which: (blocks, block_tokens, block_tokens) bool."""
         return self.segments[:, :, None] == self.segments[:, None, :]

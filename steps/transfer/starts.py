@@ -5,6 +5,7 @@ here: both are refused with the line that helps. No library of models is importe
 """
 
 from pathlib import Path
+from shlex import quote
 
 from steps.core.entry import StepError
 from steps.core.files import read_json
@@ -39,7 +40,7 @@ def refuse_code(folder: Path) -> None:
         named = read_json(file).get("auto_map") if file.is_file() else None
         if named:
             raise StepError(
-                f"{file} names code of its own (auto_map: {', '.join(sorted(named))}), and"
+                f"{file} names code of its own (auto_map: {', '.join(map(str, named))}), and"
                 " `trust_remote_code` does not exist here; take a model of a type that transformers"
                 " has itself, or, where its model_type is one, cut auto_map out"
             )
@@ -47,7 +48,7 @@ def refuse_code(folder: Path) -> None:
 
 def _require_weights(start: Path) -> None:
     if (start / INDEX).is_file():
-        names = set(read_json(start / INDEX)["weight_map"].values())
+        names = set(read_json(start / INDEX).get("weight_map", {}).values()) or {WEIGHTS}
     elif (start / WEIGHTS).is_file():
         names = {WEIGHTS}
     else:
@@ -99,7 +100,7 @@ def sandboxed(start: Path) -> str:
 
 def converting(start: Path, folder: Path) -> str:
     """Give the command that puts the checkpoint as it is to be into `folder`."""
-    return f"outplant convert {start} {folder / start.name}"
+    return f"outplant convert {quote(str(start))} {quote(str(folder / start.name))}"
 
 
 def _advice(start: Path, missing: str) -> str:
