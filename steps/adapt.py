@@ -15,16 +15,15 @@ from typing import Any
 from steps.core.entry import StepError, run
 from steps.core.files import digest, read_json, whole, write_json
 from steps.core.params import Adaptation, choose, load
-from steps.transfer import growth, ranks, resume
-from steps.transfer.adaptation import Material, Run, begin_head, phases
+from steps.transfer import growth, ranks, resume, sharding
+from steps.transfer.adaptation import Material, Run, batch_of, begin_head, phases
 from steps.transfer.checkpoints import copy_tokenizer
 from steps.transfer.families import read_family, read_model
-from steps.transfer.loop import set_dropout
+from steps.transfer.loop import device, set_dropout
 from steps.transfer.measure import Sums, held_out, mean
 from steps.transfer.objectives import objective
 from steps.transfer.packing import Blocks, Part
 from steps.transfer.starts import require_checkpoint
-from steps.transfer.step import Weights, precision
 from steps.transfer.watch import Diverged
 
 WHEN = ("before", "warm", "after")
@@ -41,8 +40,10 @@ def adapt(run: Run, held: tuple[Blocks, list[Part]]) -> Losses:
     def measure(when: str) -> None:
         # A resumed run takes the losses that were measured before the kill from its own file.
         file = run.room / f"held_out_{when}.json"
-        if file.exists():
-            losses[when] = {name: (sums[0], sums[1]) for name, sums in read_json(file).items()}
+        if any(ranks.most([file.exists()], device())):
+            if ranks.first():
+                found = read_json(file)
+                losses[when] = {name: (sums[0], sums[1]) for name, sums in found.items()}
             return
         losses[when] = held_out(run.weights, *held, run.material.objective, run.batch)
         if ranks.first():
@@ -68,7 +69,9 @@ def read_parts(blocks: Path, split: str) -> list[Part]:
 
 def prepare(params: Adaptation, start: Path, blocks: Path, room: Path) -> Run:
     """Load the base and the blocks; what is left is to train."""
-    require_checkpoint(start)
+    train = Blocks.load(blocks, "train")
+    if ranks.sharded():
+        sharding.require_even(batch_of(params, train), train.tokens.shape[1])
     model, new_head = read_model(start, params.seed, params.dropout)
     words = blocks / "vocabulary.json"
     if words.exists():
@@ -77,20 +80,26 @@ def prepare(params: Adaptation, start: Path, blocks: Path, room: Path) -> Run:
     set_dropout(model, params.dropout)
     family = read_family(start, model, blocks)
     name, made = objective(family, params)
-    train = Blocks.load(blocks, "train")
     if new_head:
         begin_head(model, train)
     predicted = 1.0 if name in EVERYTHING_PREDICTED else params.mask_rate
     parts = read_parts(blocks, "train")
     material = Material(train, parts, name, made, predicted, family.vocabulary)
     plan = phases(params, material, new_head)
-    return Run(Weights(model, precision(model)), material, params, room, plan)
+    return Run(sharding.weights(model), material, params, room, plan)
 
 
 def write(run: Run, start: Path, blocks: Path, out: Path) -> None:
     """Save the checkpoint with its tokenizer and history; nothing in it depends on time."""
-    with run.weights.exact():
-        run.weights.model.save_pretrained(out)
+    with run.weights.complete() as model:
+        if ranks.first():
+            with whole(out) as made:
+                model.save_pretrained(made)
+                _furnish(run, start, blocks, made)
+    ranks.wait()  # who ends before it is written, ends the others too
+
+
+def _furnish(run: Run, start: Path, blocks: Path, out: Path) -> None:
     copy_tokenizer(start, out)
     if (blocks / "vocabulary.json").exists():
         for file in (*out.glob("vocab.*"), *out.glob("merges.txt"), *out.glob("*.model")):
@@ -154,22 +163,21 @@ def key(params: Adaptation, start: Path, blocks: Path) -> dict[str, Any]:
 
 def main(adaptation: str, start: Path, blocks: Path, out: Path, metrics: Path, plot: Path) -> None:
     """Continue the pretraining of START on BLOCKS as params.yaml's ADAPTATION says."""
-    ranks.relaunch()
-    ranks.join()
-    params: Adaptation = choose(adaptation, load().adaptations, "adaptation")
-    room = resume.room_for(f"adapt-{adaptation}", key(params, start, blocks))
-    work = prepare(params, start, blocks, room)
-    try:
-        losses = adapt(work, (Blocks.load(blocks, "held_out"), read_parts(blocks, "held_out")))
-    except Diverged as error:
-        raise StepError(f"{adaptation}, {error}; {last_good(work, start, blocks)}") from None
-    if ranks.first():
-        with whole(out) as made:
-            write(work, start, blocks, made)
-        write_json(metrics, report(losses, work))
-        write_json(plot, timeless(work))
-        resume.forget(room)
-    ranks.leave()
+    with ranks.joined():
+        params: Adaptation = choose(adaptation, load().adaptations, "adaptation")
+        require_checkpoint(start)
+        ranks.relaunch()
+        room = resume.room_for(f"adapt-{adaptation}", key(params, start, blocks))
+        work = prepare(params, start, blocks, room)
+        try:
+            losses = adapt(work, (Blocks.load(blocks, "held_out"), read_parts(blocks, "held_out")))
+        except Diverged as error:
+            raise StepError(f"{adaptation}, {error}; {last_good(work, start, blocks)}") from None
+        write(work, start, blocks, out)
+        if ranks.first():
+            write_json(metrics, report(losses, work))
+            write_json(plot, timeless(work))
+            resume.forget(room)
 
 
 def last_good(run: Run, start: Path, blocks: Path) -> str:
@@ -180,8 +188,7 @@ def last_good(run: Run, start: Path, blocks: Path) -> str:
         return f"no checkpoint was written yet; {advice}"
     out = run.room / "last-good"
     run.weights.load(state["model"])
-    with whole(out) as made:
-        write(run, start, blocks, made)
+    write(run, start, blocks, out)
     return f"{out} is the model after step {state['step']}; {advice}"
 
 

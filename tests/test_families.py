@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from steps.adapt import write
 from steps.core.params import Adaptation
 from steps.transfer import attention
 from steps.transfer.adaptation import Material, Run, phases
@@ -95,9 +96,11 @@ def test_a_tiny_model_of_it_learns_and_its_checkpoint_reloads(bases, tmp_path, k
         run.train(phase)
     after = loss_of(run, held)
     assert after < before - 0.3
-    run.weights.model.save_pretrained(tmp_path / "out")
+    write(run, bases[kind], bases[kind], tmp_path / "out")
     again, new_head = read_model(tmp_path / "out", 9)
     assert not new_head
+    vocabularies = [read_tokenizer(at).get_vocab() for at in (tmp_path / "out", bases[kind])]
+    assert vocabularies[0] == vocabularies[1]
     run.weights = Weights(again, None)
     assert loss_of(run, held) == pytest.approx(after, abs=1e-5)
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from steps.core.entry import StepError
 from steps.core.params import Adaptation
 from steps.core.progress import Bar
 from steps.transfer import ranks, resume
@@ -26,8 +27,9 @@ from steps.transfer.step import Stepper, Weights
 from steps.transfer.watch import Diverged, Watch
 
 WARMUP = 0.06  # share of a phase's steps in which its rate rises
-# Tokens of one forward pass: more than fit a processor's cache are slower (64 x 128: 5,990 tokens/s
-# against 6,626 of 32 x 128; MiniLM-L6, AMX); a GPU wants many.
+# Tokens of one forward pass. More than a processor's cache holds are no faster and take memory
+# (MiniLM-L6, AVX2: 1,523 tokens/s at 1024, 1,696 at 2048, 1,677 at 4096; AMX: 6,626 at 4096, 5,990
+# at 8192); a GPU wants many.
 AT_ONCE = {"cpu": 2048, "cuda": 16384}
 LOGITS = 1 << 26  # numbers that logits may take at once, about
 
@@ -100,14 +102,16 @@ class Run:
         self._saved = time.monotonic()
         watch = Watch([row["loss"] for row in self.history if row["phase"] == phase.name])
         batches = self._batches(done)
-        with Bar(phase.name, phase.steps, done - first) as bar, self._signals():
+        bar = Bar(phase.name, phase.steps, done - first)
+        with bar if ranks.first() else nullcontext(), self._signals():
             for step in range(done, first + phase.steps):
                 rate = share(phase.schedule, step - first, phase.steps, WARMUP)
                 row = self._step(stepper, next(batches), step, rate * phase.learning_rate)
                 self._check(watch, row)
                 self._record(row | {"phase": phase.name})
-                speed = f"{row['tokens'] / self.spent:.0f} tokens/s"
-                bar.advance(note=f"loss {row['loss']:.3f}, {speed}")
+                if ranks.first():
+                    speed = f"{row['tokens'] / self.spent:.0f} tokens/s"
+                    bar.advance(note=f"loss {row['loss']:.3f}, {speed}")
                 self._keep(step + 1, stepper)
 
     def _batches(self, done: int) -> Iterator[list[int]]:
@@ -170,20 +174,22 @@ class Run:
         """Save when it is time to, and leave when a signal asked for it."""
         minutes = (time.monotonic() - self._saved) / 60
         due = step % self.params.checkpoint_steps == 0 or minutes >= self.params.checkpoint_minutes
-        stop = bool(ranks.total([self.signal], device())[0]) if ranks.world() > 1 else self.signal
-        if ranks.first() and (due or stop or step == self.steps):
-            with self._spared("no checkpoint is written; training goes on from the one before"):
-                resume.save(self.room, self._state(step, stepper))
+        stop, due = ranks.most([self.signal, due], device())
+        if due or stop or step == self.steps:
+            state = self._state(step, stepper)
+            if ranks.first():
+                with self._spared("no checkpoint is written; training goes on from the one before"):
+                    resume.save(self.room, state)
             self._saved = time.monotonic()
         if stop:
-            print(f"stopped after step {step} of {self.steps}; run it again to go on", flush=True)
-            raise Stopped(128 + self.signal)
+            say(f"stopped after step {step} of {self.steps}; run it again to go on")
+            raise Stopped(128 + stop)
 
     def _state(self, step: int, stepper: Stepper) -> dict[str, Any]:
         return {
             "step": step,
             "model": self.weights.state(),
-            "optimiser": stepper.optimiser.state_dict(),
+            "optimiser": stepper.state(),
             "history": self.history,
             "spent": self.spent,
         }
@@ -191,8 +197,14 @@ class Run:
     def _restore(self, stepper: Stepper, first: int, end: int) -> int:
         """Return how many steps are done; weights are loaded if this phase was reached."""
         state = resume.restore(self.room)
+        done = state["step"] if state else 0
+        if ranks.most([done, -done], device()) != [done, -done]:
+            raise StepError(
+                f"not all ranks found the checkpoint of step {done} in {self.room}; let all hosts"
+                " run in one shared folder (infra/README.md), or delete that one on each"
+            )
         if state is None:  # a run killed before its first checkpoint may have left its history
-            if first == 0:
+            if first == 0 and ranks.first():
                 (self.room / "history.jsonl").unlink(missing_ok=True)
             return first
         if state["step"] <= first:
@@ -204,8 +216,8 @@ class Run:
             with self._spared("history.jsonl is not written"):
                 (self.room / "history.jsonl").write_text("".join(lines))
         if state["step"] <= end:
-            stepper.optimiser.load_state_dict(state["optimiser"])
-            print(f"resumed after step {state['step']} of {self.steps}", flush=True)
+            stepper.load(state["optimiser"])
+            say(f"resumed after step {state['step']} of {self.steps}")
         return int(state["step"])
 
     @contextmanager
@@ -231,6 +243,11 @@ class Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def say(line: str) -> None:
+    if ranks.first():
+        print(line, flush=True)
 
 
 def batch_of(params: Adaptation, blocks: Blocks) -> int:

@@ -19,10 +19,9 @@ def held_out(
     """Measure each part; a block's chance comes from its place alone, so that the figure depends
     neither on the batch nor on the order.
     """
-    weights.model.eval()
-    lm = PickedLogits(weights.model)
     found = {}
-    with torch.inference_mode(), weights.exact():
+    with torch.no_grad(), weights.exact():  # what inference_mode makes could not move again
+        lm = PickedLogits(weights.model.eval())
         for part in parts:
             total, count = 0.0, 0
             for at in range(part.first, part.first + part.count, batch):

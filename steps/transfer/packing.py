@@ -40,9 +40,11 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def cuts(length: int, room: int) -> list[int]:
-    """Where a document is cut into pieces of at most `room` tokens, as even as can be."""
-    count = -(-length // room)
-    return [round(place * length / count) for place in range(count + 1)] if count else [0]
+    """Where a document is cut into pieces of `room` tokens, and a remainder.
+
+    Even pieces would leave a gap in most blocks: 85% full on the demo's text, against 99%.
+    """
+    return [*range(0, length, room), length]
 
 
 def best_fit(lengths: Sequence[int], block: int) -> list[list[int]]:

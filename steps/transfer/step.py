@@ -1,6 +1,6 @@
 """One step of adaptation: bfloat16 arithmetic over float32 masters, summed over parts and ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,11 @@ class Weights:
         chosen = {n: self.masters[n] for n, weight in self.named.items() if weight.requires_grad}
         return {name: master.requires_grad_() for name, master in chosen.items()}
 
+    def clip(self, moving: Sequence[Tensor]) -> float:
+        """Sum the gradients over all ranks and cut their norm; return what it was."""
+        ranks.add_up([weight.grad for weight in moving if weight.grad is not None])
+        return float(nn.utils.clip_grad_norm_(moving, NORM))
+
     def publish(self) -> None:
         """Bring what an optimiser has moved into the model."""
         if self.dtype is not None:
@@ -64,6 +69,14 @@ class Weights:
         aliases = {w.data_ptr(): self.masters[name].detach() for name, w in self.named.items()}
         state = self.model.state_dict()
         return {name: aliases.get(part.data_ptr(), part) for name, part in state.items()}
+
+    def gathered(self, state: dict[str, Any]) -> dict[str, Any]:
+        """An optimiser's state as a checkpoint keeps it."""
+        return state
+
+    def scattered(self, state: dict[str, Any], moving: Sequence[Tensor]) -> dict[str, Any]:
+        """The reverse; `moving` are the optimiser's tensors, in its order."""
+        return state
 
     def load(self, state: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -86,6 +99,12 @@ class Weights:
             for weight in self.named.values():
                 weight.data = weight.data.to(self.dtype)
 
+    @contextmanager
+    def complete(self) -> Iterator[nn.Module]:
+        """Give the model, to be saved: whole and in float32, on the first rank."""
+        with self.exact():
+            yield self.model
+
 
 class Stepper:
     """Moves weights down the gradient of an objective's loss."""
@@ -104,9 +123,10 @@ class Stepper:
         (count,) = ranks.total([sum(len(part.targets) for part in parts)], where)
         losses = [self._backward(part, max(1.0, count)) for part in parts]
         (loss,) = ranks.total([sum(losses)], where)
-        gradients = [self._gradient(weight) for weight in self.moving.values()]
-        ranks.add_up(gradients)
-        norm = float(nn.utils.clip_grad_norm_(list(self.moving.values()), NORM))
+        for weight in self.moving.values():
+            if weight.grad is None:  # this rank had no part for it
+                weight.grad = torch.zeros_like(weight)
+        norm = self.weights.clip(list(self.moving.values()))
         if np.isfinite(loss) and np.isfinite(norm):
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
@@ -121,10 +141,12 @@ class Stepper:
         loss.backward()
         return float(loss.detach())
 
-    def _gradient(self, weight: Tensor) -> Tensor:
-        if weight.grad is None:  # this rank had no part for it
-            weight.grad = torch.zeros_like(weight)
-        return weight.grad
+    def state(self) -> dict[str, Any]:
+        return self.weights.gathered(self.optimiser.state_dict())
+
+    def load(self, state: dict[str, Any]) -> None:
+        moving = [weight for group in self.optimiser.param_groups for weight in group["params"]]
+        self.optimiser.load_state_dict(self.weights.scattered(state, moving))
 
 
 def tensors(batch: Batch, model: nn.Module) -> tuple[dict[str, Any], Tensor, Tensor]:
@@ -139,7 +161,7 @@ def tensors(batch: Batch, model: nn.Module) -> tuple[dict[str, Any], Tensor, Ten
         if value.dtype == np.float32:
             return tensor.to(first.dtype)
         if value.dtype == np.bool_ and eager:  # the others take booleans
-            least = torch.finfo(first.dtype).min
+            least = torch.finfo(torch.bfloat16).min  # which weights may be gathered in
             return torch.zeros(tensor.shape, dtype=first.dtype, device=first.device).masked_fill_(
                 ~tensor, least
             )
@@ -151,4 +173,6 @@ def tensors(batch: Batch, model: nn.Module) -> tuple[dict[str, Any], Tensor, Ten
 
 def precision(model: nn.Module) -> torch.dtype | None:
     """bfloat16 where the model's device multiplies it fast."""
+    if model.config.model_type == "xlnet":
+        return None  # it makes its positions in float32, and multiplies them with its weights
     return half(next(model.parameters()).device)
