@@ -27,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "group", "text")])
 ADAPT = ("adapt", "dapt", "base", "blocks", "models/dapt", "metrics.json", "plot.json")
 KILLS = 10
+# One thread a rank; and no device, of which there may be fewer than ranks
+TWO_CPUS = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 LIMIT = 300_000  # bytes of a file
 PRELOAD = "transformers.models.bert.modeling_bert"
 
@@ -204,7 +206,7 @@ def test_two_ranks_take_the_steps_of_one(whole_run, tmp_path):
     launch = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
     curves = []
     for launcher in ("", launch):
-        settings = {"OUTPLANT_LAUNCH": launcher, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        settings = {"OUTPLANT_LAUNCH": launcher, "PYTHONPATH": str(ROOT)} | TWO_CPUS
         done = subprocess.run(
             [sys.executable, "-m", "steps.adapt", *ADAPT[1:]],
             cwd=folder,

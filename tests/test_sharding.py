@@ -20,7 +20,7 @@ from steps.transfer.adaptation import freeze
 from steps.transfer.sharding import Sharded
 from steps.transfer.step import Stepper, Weights
 from tests.families import FAMILIES, make_family
-from tests.test_adapt import ADAPT, ROOT, history, project, run
+from tests.test_adapt import ADAPT, ROOT, TWO_CPUS, history, project, run
 from tests.test_families import loss_of, make_run
 
 BIN = Path(sys.executable).parent
@@ -36,7 +36,7 @@ def launch(folder: Path, launcher: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "steps.adapt", *ADAPT[1:]],
         cwd=folder,
-        env=os.environ | settings | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | settings | TWO_CPUS | {"PYTHONPATH": str(ROOT)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from steps.core.entry import StepError
-from steps.transfer import attention
+from steps.transfer import attention, ranks
 from steps.transfer.loop import device, half
 from steps.transfer.packing import Blocks, read_tokenizer
 
@@ -117,7 +117,8 @@ def read_model(start: Path, seed: int, dropout: float = 0.0) -> tuple[nn.Module,
             f"{start} lacks {len(lost)} weights of its encoder, {lost[0]} the first; they would be"
             " random: save it whole, by model.save_pretrained"
         )
-    return model.to(where), bool(missing)
+    # what is to be sharded may not fit a device whole: each layer goes there with its part
+    return (model if ranks.sharded() else model.to(where)), bool(missing)
 
 
 def attention_for(config: Any, where: torch.device, dropout: float) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steps.transfer import ranks
-from steps.transfer.loop import half, optimiser
+from steps.transfer.loop import device, half, optimiser
 from steps.transfer.losses import PickedLogits, loss_sum
 from steps.transfer.objectives import Batch
 
@@ -132,7 +132,7 @@ class Stepper:
                 group["lr"] = rate
             self.optimiser.step()
             self.weights.publish()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=False)  # kept: their memory would be holes in the heap
         return loss, norm
 
     def _backward(self, part: Batch, count: float) -> float:
@@ -172,7 +172,7 @@ def tensors(batch: Batch, model: nn.Module) -> tuple[dict[str, Any], Tensor, Ten
 
 
 def precision(model: nn.Module) -> torch.dtype | None:
-    """bfloat16 where the model's device multiplies it fast."""
+    """bfloat16 where the device multiplies it fast."""
     if model.config.model_type == "xlnet":
         return None  # it makes its positions in float32, and multiplies them with its weights
-    return half(next(model.parameters()).device)
+    return half(device())

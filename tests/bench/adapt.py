@@ -1,6 +1,6 @@
 """Continued pretraining against the example script's recipe: same base, same text, same tokens.
 
-    python -m tests.bench.adapt [--start DIR] [--pairs N] [--tokens N] [--folder DIR]
+    python -m tests.bench.adapt [--start DIR] [--pairs N] [--tokens N] [--batch N] [--folder DIR]
 
 Theirs: Hugging Face's Trainer and DataCollatorForLanguageModeling with their defaults, over texts
 joined and cut into 128 tokens. Ours: the stages `pack` and `adapt`. Both hide 15% of the tokens.
@@ -102,7 +102,7 @@ def ours(base: Path) -> tuple[Any, dict[str, Any]]:
     return run.weights, {"tokens": run.history[-1]["tokens"], "tokens_per_second": tokens / seconds}
 
 
-def theirs(base: Path, tokens: int) -> tuple[Any, dict[str, Any]]:
+def theirs(base: Path, tokens: int, batch: int | None) -> tuple[Any, dict[str, Any]]:
     """Adapt as the example script does: its defaults, whatever they are on this machine."""
     import torch
     import transformers
@@ -112,9 +112,10 @@ def theirs(base: Path, tokens: int) -> tuple[Any, dict[str, Any]]:
     torch.manual_seed(0)
     block = 512 if torch.cuda.is_available() else 128
     model = transformers.AutoModelForMaskedLM.from_pretrained(base, dtype=torch.float32)
-    batch = transformers.TrainingArguments("unused").per_device_train_batch_size
+    batch = batch or transformers.TrainingArguments("unused").per_device_train_batch_size
     settings = transformers.TrainingArguments(
         output_dir=f"trainer-{os.getpid()}",
+        per_device_train_batch_size=batch,
         max_steps=max(4, tokens // (block * batch)),
         save_strategy="no",
         report_to=[],
@@ -180,7 +181,7 @@ def held() -> tuple[Any, Any]:
     return Blocks.load(Path("blocks"), "held_out"), read_parts(Path("blocks"), "held_out")
 
 
-def side(name: str, tokens: int, base: Path) -> dict[str, Any]:
+def side(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one side in this process; return its figures."""
     import torch
 
@@ -189,7 +190,11 @@ def side(name: str, tokens: int, base: Path) -> dict[str, Any]:
     from steps.transfer.measure import held_out, mean
     from steps.transfer.objectives import objective
 
-    weights, figures = ours(base) if name == "ours" else theirs(base, tokens)
+    base = arguments.base
+    if name == "ours":
+        weights, figures = ours(base)
+    else:
+        weights, figures = theirs(base, arguments.tokens, arguments.batch)
     peak = memory()
     family = read_family(base, weights.model, base)
     _, made = objective(family, load().adaptations["dapt"])
@@ -234,6 +239,7 @@ def peak_flops() -> float:
 def child(name: str, arguments: argparse.Namespace, base: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench.adapt", "--side", name, "--base", base]
     command += ["--tokens", str(arguments.tokens)]
+    command += ["--batch", str(arguments.batch)] if arguments.batch else []
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, check=True)
     print(line := done.stdout.strip().splitlines()[-1], flush=True)
@@ -246,12 +252,13 @@ def main() -> None:
     parser.add_argument("--start", type=Path)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--batch", type=int, help="theirs; the Trainer's default otherwise")
     parser.add_argument("--folder", type=Path, default=Path("bench-adapt"))
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(side(arguments.side, arguments.tokens, arguments.base)))
+        print(json.dumps(side(arguments.side, arguments)))
         return
     import torch
 
