@@ -29,6 +29,7 @@ from steps.transfer.packing import Blocks, best_fit, cuts, frame, read_tokenizer
 
 BATCH = 512  # documents tokenised at once
 SPLITS = ("train", "held_out")
+OFFSET = ("roberta", "xlm-roberta", "camembert")  # their positions begin after the padding's
 WORD = 1.5  # tokens in a word, about
 
 
@@ -47,7 +48,7 @@ class Manner:
     @classmethod
     def read(cls, start: Path, tokenizer: Tokenizer, block: int) -> "Manner":
         config = read_json(start / "config.json")
-        limit = config.get("max_position_embeddings") or config.get("n_positions") or block
+        limit = positions(config) or block
         if block > limit:
             raise StepError(
                 f"pack.block_tokens is {block}, but {start} reads at most {limit} tokens; lower it"
@@ -56,6 +57,15 @@ class Manner:
         end = config.get("eos_token_id") if not before + after else None
         padding = config.get("pad_token_id")
         return cls(tokenizer, before, after, [] if end is None else [int(end)], padding or 0)
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """The most tokens that a model reads at once; None where positions are relative."""
+    if "relative_attention_num_buckets" in config:  # T5
+        return None
+    most = config.get("max_position_embeddings") or config.get("n_positions")
+    counts_from = config.get("pad_token_id", 1) + 1 if config.get("model_type") in OFFSET else 0
+    return int(most) - counts_from if most else None
 
 
 class Flat:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from steps.core.entry import StepError
 from steps.core.files import write_json, write_rows
 from steps.core.params import Pack
-from steps.pack import Manner, Packer, grow
+from steps.pack import Manner, Packer, grow, positions
 from steps.transfer.packing import Blocks, Part, best_fit, cuts, frame, order, read_tokenizer
 from tests.families import make_family
 from tests.tiny import WORDS, make_base
@@ -192,6 +192,15 @@ def test_a_corpus_with_nothing_in_it_is_one_line_that_says_so(base, tmp_path):
 def test_blocks_longer_than_the_base_reads_are_refused(base, tmp_path):
     with pytest.raises(StepError, match=r"pack\.block_tokens is 128, but .* at most 64 tokens"):
         packed(base, text_of(tmp_path / "texts", a=["the"]), tmp_path, block_tokens=128)
+
+
+def test_how_much_a_base_reads_is_its_own_configurations_word():
+    bert = {"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}
+    assert positions(bert) == 512
+    assert positions(bert | {"model_type": "roberta", "pad_token_id": 1}) == 510
+    assert positions({"model_type": "gpt2", "n_positions": 1024}) == 1024
+    assert positions({"n_positions": 512, "relative_attention_num_buckets": 32}) is None
+    assert positions({"model_type": "xlnet"}) is None
 
 
 def test_new_tokens_come_from_the_training_text_alone(base, tmp_path):
