@@ -171,6 +171,9 @@ def test_a_control_splits_the_gain_into_objective_and_domain(tmp_path: Path) -> 
     assert parts["objective"]["verdict"] == "promote"
     assert "from the objective" in entry["sentence"]
     assert "from the domain" in entry["sentence"]
+    loss_of(room, "bible", control_of="dapt", held_out=held_out, new_tokens=100)
+    entry, _ = judged(room, recipes)["adaptation"]
+    assert losses not in entry["sentence"]  # of two vocabularies
 
 
 def test_what_is_called_a_control_and_is_none_of_this_adaptation_splits_nothing(

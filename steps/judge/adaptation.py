@@ -90,7 +90,12 @@ def _split(
 def _on_domain(
     adapted: Mapping[str, Any], control: Mapping[str, Any]
 ) -> dict[str, dict[str, float]]:
-    """Held-out loss on each part of the field, after adaptation to it and after the control."""
+    """Held-out loss on each part of the field, after adaptation to it and after the control.
+
+    Where tokens were added each has a vocabulary of its own, and losses a token are no match.
+    """
+    if adapted.get("new_tokens") or control.get("new_tokens"):
+        return {}
     theirs = control.get("held_out", {})
     found = {}
     for part, losses in adapted.get("held_out", {}).items():
