@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from steps.core.entry import StepError, run
 from steps.core.files import digest, read_json, whole, write_json
 from steps.core.params import Adaptation, choose, load
@@ -19,8 +21,8 @@ from steps.transfer import growth, ranks, resume, sharding
 from steps.transfer.adaptation import Material, Run, batch_of, begin_head, phases
 from steps.transfer.checkpoints import copy_tokenizer
 from steps.transfer.families import read_family, read_model
-from steps.transfer.loop import device, set_dropout
-from steps.transfer.measure import Sums, held_out, mean
+from steps.transfer.loop import set_dropout
+from steps.transfer.measure import Losses, held_out, mean
 from steps.transfer.objectives import objective
 from steps.transfer.packing import Blocks, Part
 from steps.transfer.starts import require_checkpoint
@@ -30,32 +32,23 @@ WHEN = ("before", "warm", "after")
 TIMES = ("seconds",)  # of a history's row: not in outs, whose bytes depend on inputs alone
 EVERYTHING_PREDICTED = ("clm", "infill")
 
-Losses = dict[str, dict[str, Sums]]  # when -> part -> sums
-
 
 def adapt(run: Run, held: tuple[Blocks, list[Part]]) -> Losses:
     """Train `run.weights` in place; return held-out losses before, after warm-up and after."""
-    losses: Losses = {}
 
     def measure(when: str) -> None:
-        # A resumed run takes the losses that were measured before the kill from its own file.
-        file = run.room / f"held_out_{when}.json"
-        if any(ranks.most([file.exists()], device())):
-            if ranks.first():
-                found = read_json(file)
-                losses[when] = {name: (sums[0], sums[1]) for name, sums in found.items()}
+        if when in run.losses:  # of a checkpoint that was taken up: its weights are later ones
             return
-        losses[when] = held_out(run.weights, *held, run.material.objective, run.batch)
+        run.losses[when] = held_out(run.weights, *held, run.material.objective, run.batch)
         if ranks.first():
-            write_json(file, losses[when])
-            said = ", ".join(f"{name} {mean([s]):.3f}" for name, s in losses[when].items())
+            said = ", ".join(f"{name} {mean([s]):.3f}" for name, s in run.losses[when].items())
             print(f"held-out loss {when}: {said}", flush=True)
 
     measure("before")
     for phase, when in zip(run.phases, WHEN[1:], strict=True):
         run.train(phase)
         measure(when)
-    return losses
+    return run.losses
 
 
 def read_parts(blocks: Path, split: str) -> list[Part]:
@@ -173,10 +166,17 @@ def main(adaptation: str, start: Path, blocks: Path, out: Path, metrics: Path, p
             losses = adapt(work, (Blocks.load(blocks, "held_out"), read_parts(blocks, "held_out")))
         except Diverged as error:
             raise StepError(f"{adaptation}, {error}; {last_good(work, start, blocks)}") from None
-        write(work, start, blocks, out)
+        try:
+            write(work, start, blocks, out)
+            if ranks.first():
+                write_json(metrics, report(losses, work))
+                write_json(plot, timeless(work))
+        except (OSError, SafetensorError) as error:
+            raise StepError(
+                f"{adaptation} is trained, but cannot be written to {out}: {error}; make room there"
+                " and run it again: it goes on from its last checkpoint"
+            ) from None
         if ranks.first():
-            write_json(metrics, report(losses, work))
-            write_json(plot, timeless(work))
             resume.forget(room)
 
 

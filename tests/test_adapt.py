@@ -156,6 +156,8 @@ def test_training_killed_ten_times_at_random_moments_ends_in_the_same_bytes(whol
     assert "resumed after step" in run(folder, *ADAPT)
     assert digest(folder / "models/dapt") == digest(whole_run / "models/dapt")
     assert read_json(folder / "plot.json") == read_json(whole_run / "plot.json")
+    said, whole = (read_json(at / "metrics.json")["held_out"] for at in (folder, whole_run))
+    assert said == whole
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -173,10 +175,14 @@ def test_a_signal_to_stop_saves_what_was_done_and_the_next_run_goes_on(whole_run
     assert digest(weights[0]) == digest(weights[1])
 
 
-def small_files() -> None:
+def small_files(limit: int = LIMIT) -> None:
     """A model of this size is saved; its checkpoint, with the optimiser's part, is not."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def smaller_files() -> None:
+    small_files(LIMIT // 10)
 
 
 def test_a_disk_that_takes_no_checkpoint_does_not_end_training(tmp_path):
@@ -185,6 +191,15 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_training(tmp_path):
     assert status == 0, said
     assert said.count("warning: no checkpoint is written; training goes on") == 1
     assert (folder / "models/dapt/model.safetensors").stat().st_size < LIMIT
+
+
+def test_a_disk_that_takes_no_model_is_one_line(tmp_path):
+    folder = project(tmp_path / "project", {"tokens": 1280, "warmup_tokens": 128})
+    status, said = Stage(folder, *ADAPT, before=smaller_files).end()
+    assert status == 1
+    assert "Traceback" not in said
+    assert "error: dapt is trained, but cannot be written to models/dapt: " in said
+    assert not (folder / "models/dapt").exists()
 
 
 def test_a_loss_that_runs_away_is_one_line_and_leaves_the_last_good_model(tmp_path):

@@ -20,6 +20,7 @@ from steps.core.params import Adaptation
 from steps.core.progress import Bar
 from steps.transfer import ranks, resume
 from steps.transfer.loop import device
+from steps.transfer.measure import Losses
 from steps.transfer.objectives import Batch, Objective
 from steps.transfer.packing import Blocks, Part, order
 from steps.transfer.schedules import share
@@ -78,6 +79,7 @@ class Run:
     room: Path
     phases: list[Phase]
     history: list[dict[str, Any]] = field(default_factory=list)
+    losses: Losses = field(default_factory=dict)  # on held-out text, as they are measured
     spent: float = 0.0  # seconds of training, those before a kill included
     signal: int = 0
     _saved: float = 0.0
@@ -191,6 +193,7 @@ class Run:
             "model": self.weights.state(),
             "optimiser": stepper.state(),
             "history": self.history,
+            "losses": self.losses,
             "spent": self.spent,
         }
 
@@ -211,6 +214,7 @@ class Run:
             return first
         self.weights.load(state["model"])
         self.history, self.spent = state["history"], state["spent"]
+        self.losses = state["losses"]
         if ranks.first():
             lines = [json.dumps(row, sort_keys=True) + "\n" for row in self.history]
             with self._spared("history.jsonl is not written"):

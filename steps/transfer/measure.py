@@ -11,6 +11,7 @@ from steps.transfer.packing import Blocks, Part
 from steps.transfer.step import Weights, tensors
 
 Sums = tuple[float, int]  # of the cross-entropy in nats, and the number of predicted tokens
+Losses = dict[str, dict[str, Sums]]  # when -> part -> sums
 
 
 def held_out(
