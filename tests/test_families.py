@@ -82,6 +82,13 @@ def make_run(base: Path, room: Path, **changed) -> tuple[Run, Blocks]:
     return Run(Weights(model, None), material, params, room, plan), pack_texts(base, texts(40))
 
 
+def first_blocks(run: Run) -> tuple[dict, torch.Tensor, torch.Tensor]:
+    """What the model is given of the first blocks, where it predicts, and what."""
+    chances = [np.random.default_rng([5, n]) for n in range(4)]
+    made = run.material.objective(run.material.blocks[:4], chances)
+    return tensors(made, run.weights.model)
+
+
 def loss_of(run: Run, blocks: Blocks, batch: int = 8) -> float:
     parts = [Part("h", 1.0, 0, len(blocks), blocks.size)]
     return mean(list(held_out(run.weights, blocks, parts, run.material.objective, batch).values()))
@@ -144,9 +151,7 @@ def test_attention_by_the_bounds_of_pieces_is_attention_by_pairs(bases, kind):
 def test_dropout_is_what_params_say_in_every_family(bases, kind, tmp_path):
     run, _ = make_run(bases[kind], tmp_path / "room")
     model = run.weights.model.train()
-    chances = [np.random.default_rng([5, n]) for n in range(2)]
-    made = run.material.objective(run.material.blocks[:2], chances)
-    inputs, picked, _ = tensors(made, model)
+    inputs, picked, _ = first_blocks(run)
     for dropout in (0.0, 0.3):
         set_dropout(model, dropout)
         with torch.no_grad():
@@ -183,9 +188,7 @@ def test_a_packed_text_is_permuted_as_if_it_were_alone(bases):
 def test_logits_and_gradients_are_those_of_the_whole_model(bases, tmp_path, kind):
     run, _ = make_run(bases[kind], tmp_path / "room")
     model = run.weights.model.eval()
-    chances = [np.random.default_rng([5, n]) for n in range(4)]
-    made = run.material.objective(run.material.blocks[:4], chances)
-    inputs, picked, targets = tensors(made, model)
+    inputs, picked, targets = first_blocks(run)
     gradients = []
     for whole in (False, True):
         model.zero_grad()

@@ -27,6 +27,7 @@ BIN = Path(sys.executable).parent
 ACCELERATE = f"{BIN}/accelerate launch --use_fsdp --num_processes 2 --main_process_port 0"
 TORCHRUN = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
 SINGLE = {"dropout": 0.0, "checkpoint_steps": 1000}  # dropout's chance is a rank's own
+EPSILON = 1e-5
 WITHOUT_HEAD = ("gpt2", "llama", "mistral", "qwen2", "t5", "bart", "marian")  # of its own weights
 
 
@@ -117,10 +118,7 @@ def test_the_model_is_saved_whole_in_the_same_files(alone: Path, sharded: Path) 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
     assert list(one) == list(two)
     for name, tensor in one.items():
-        assert tensor.shape == two[name].shape
-        # of all numbers together: AdamW moves one whose gradient is nearly nothing by all its rate,
-        # up or down as the rounding of a sum has it
-        assert (tensor - two[name]).norm() <= 1e-2 * tensor.norm() + 1e-4, name
+        torch.testing.assert_close(tensor, two[name], atol=1e-4, rtol=0, msg=name)
 
 
 def test_a_batch_that_ranks_cannot_share_is_one_line(tmp_path: Path) -> None:
@@ -162,6 +160,10 @@ def test_a_sharded_model_of_every_family_learns_the_same(
         for whole in (kind in WITHOUT_HEAD, True):
             freeze(weights.model, whole)
             stepper = Stepper(weights, 5e-3)
+            # with its own 1e-8 AdamW moves a weight whose gradient is nearly nothing by all its
+            # rate, up or down as a sum was rounded: 8.5e-5 by another number of threads alone
+            for moved in stepper.optimiser.param_groups:
+                moved["eps"] = EPSILON
             for step in range(2):
                 row = adaptation._step(stepper, next(batches), step, 5e-3)
                 figures += [row["loss"], row["gradient_norm"]]
