@@ -30,6 +30,8 @@ KILLS = 10
 # One thread a rank; and no device, of which there may be fewer than ranks
 TWO_CPUS = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 LIMIT = 300_000  # bytes of a file
+# As a sitecustomize.py: the rank that writes is behind the one that does not
+SLOW_DISK = "import os, time\nfsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.2), fsync(file))"
 PRELOAD = "transformers.models.bert.modeling_bert"
 
 
@@ -219,9 +221,11 @@ def test_two_ranks_take_the_steps_of_one(whole_run, tmp_path):
     """The same batches and masks; dropout, whose chance is a rank's own, is off."""
     folder = project(tmp_path / "project", {"dropout": 0.0})
     launch = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
     curves = []
     for launcher in ("", launch):
-        settings = {"OUTPLANT_LAUNCH": launcher, "PYTHONPATH": str(ROOT)} | TWO_CPUS
+        path = f"{ROOT}{os.pathsep}{tmp_path}" if launcher else str(ROOT)
+        settings = {"OUTPLANT_LAUNCH": launcher, "PYTHONPATH": path} | TWO_CPUS
         done = subprocess.run(
             [sys.executable, "-m", "steps.adapt", *ADAPT[1:]],
             cwd=folder,

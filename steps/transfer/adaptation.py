@@ -199,6 +199,7 @@ class Run:
 
     def _restore(self, stepper: Stepper, first: int, end: int) -> int:
         """Return how many steps are done; weights are loaded if this phase was reached."""
+        ranks.wait()  # the first may still be writing what the phase before ended with
         state = resume.restore(self.room)
         done = state["step"] if state else 0
         if ranks.most([done, -done], device()) != [done, -done]:
