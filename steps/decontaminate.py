@@ -17,14 +17,13 @@ import pyarrow.parquet as pq
 
 from steps.core import params
 from steps.core.entry import StepError, run
-from steps.core.files import Shards, count_rows, read_batches, read_rows, shards, whole, write_json
+from steps.core.files import Shards, count_rows, read_batches, shards, whole, write_json
 from steps.core.params import Decontaminate
 from steps.core.progress import Bar
-from steps.corpora.matching import HeldOut, Overlaps, Rules
+from steps.corpora.matching import HeldOut, Overlaps, Rules, held_out_texts
 
 Document = dict[str, Any]
 BATCH = 2_000  # documents looked at together
-HELD_OUT = ("test", "validation")
 GROWN = [pa.field(name, pa.string()) for name in ("reason", "task", "split")]
 
 
@@ -55,18 +54,6 @@ def decontaminate(
         for row, (reason, item) in zip(gone, hits, strict=True)
     ]
     return documents.filter(pa.array([hit is None for hit in judged])), removed
-
-
-def held_out_texts(splits: Path) -> list[HeldOut]:
-    """Read the validation and test texts of every task below `splits`, in a fixed order."""
-    files = [(file.parent.name, file) for s in HELD_OUT for file in splits.glob(f"*/{s}.parquet")]
-    if not files:
-        raise StepError(f"no splits in {splits}; run `dvc repro split` to make them")
-    return [
-        HeldOut(row["text"], row["group"], task, file.stem)
-        for task, file in sorted(files)
-        for row in read_rows(file)
-    ]
 
 
 def _batches(source: Path, what: str) -> Iterator[pa.RecordBatch]:

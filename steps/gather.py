@@ -22,13 +22,12 @@ from steps.core.entry import StepError, run
 from steps.core.files import count_rows, read_batches, whole, write_json, write_rows
 from steps.core.params import Adaptation, Text
 from steps.core.progress import Bar
-from steps.corpora.matching import HeldOut, Overlaps, Rules
+from steps.corpora.matching import Overlaps, Rules, held_out_texts
 from steps.corpora.nearest import nearest
 from steps.corpora.parts import BATCH, Part, copy, count_words, fit, measure, read_texts, select
 
 COLUMNS = ("id", "source", "group", "text")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
-HELD_OUT = ("test", "validation")
 ENOUGH = 0.9  # of its original's words; a control with fewer reads its own more often
 Dropped = dict[str, dict[str, int]]
 
@@ -47,14 +46,7 @@ class Field:
     @cached_property
     def overlaps(self) -> Overlaps:
         """Tells which texts overlap a validation or test text of any task."""
-        files = [file for part in HELD_OUT for file in self.splits.glob(f"*/{part}.parquet")]
-        held_out = [
-            HeldOut(row["text"], row["group"], file.parent.name, file.stem)
-            for file in sorted(files)
-            for batch in read_batches(file, columns=["text", "group"])
-            for row in batch.to_pylist()
-        ]
-        return Overlaps(held_out, self.rules)
+        return Overlaps(held_out_texts(self.splits), self.rules)
 
 
 def gather(text: Text, field: Field, out: Path) -> Dropped:

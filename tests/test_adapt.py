@@ -31,7 +31,9 @@ KILLS = 10
 TWO_CPUS = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 LIMIT = 300_000  # bytes of a file
 # As a sitecustomize.py: the rank that writes is behind the one that does not
-SLOW_DISK = "import os, time\nfsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.2), fsync(file))"
+SLOW_DISK = (
+    "import os, time\nfsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.2), fsync(file))"
+)
 PRELOAD = "transformers.models.bert.modeling_bert"
 
 

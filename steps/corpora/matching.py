@@ -10,15 +10,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from steps.core.entry import StepError
+from steps.core.files import read_batches
 from steps.corpora.indexes import Runs, Shingles
 from steps.corpora.overlap import collapsed, parted, words
 
 LEVELS = ("exact", "normalised", "contained", "near")
 CONTAINED, NEAR = 2, 3
+HELD_OUT = ("test", "validation")
 SHOWN = 20  # matches of a level whose text is kept, for people to look at
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 
@@ -148,6 +152,19 @@ class HeldOut:
     group: str
     task: str
     split: str
+
+
+def held_out_texts(splits: Path) -> list[HeldOut]:
+    """Read the validation and test texts of every task below `splits`, in a fixed order."""
+    files = [file for part in HELD_OUT for file in splits.glob(f"*/{part}.parquet")]
+    if not files:
+        raise StepError(f"no splits in {splits}; run `dvc repro split` to make them")
+    return [
+        HeldOut(row["text"], row["group"], file.parent.name, file.stem)
+        for file in sorted(files)
+        for batch in read_batches(file, columns=["text", "group"])
+        for row in batch.to_pylist()
+    ]
 
 
 class Overlaps:
