@@ -109,7 +109,7 @@ def make_tokenizer(out: Path, before: str, after: str, others: tuple[str, ...]) 
     """Write a tokenizer of whole words, with letters for the rest; return its vocabulary."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    special = list(dict.fromkeys([*others, before, after]) - {"": None}.keys())
+    special = [token for token in dict.fromkeys([*others, before, after]) if token]
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     pieces = special + letters + [f"##{c}" for c in letters] + WORDS
     vocabulary = {piece: n for n, piece in enumerate(dict.fromkeys(pieces))}
