@@ -16,7 +16,7 @@ from typing import Any
 from steps.core.entry import StepError, run
 from steps.core.files import read_json, whole, write_json, write_text
 from steps.corpora.vocabulary import divergence, overlap
-from steps.portrait import losses, measured, words
+from steps.portrait import annotated, losses, measured, words
 from steps.portrait.page import render, render_overlap
 from steps.portrait.remarks import remarks
 
@@ -32,16 +32,16 @@ def profile(
     records = source / FOLDERS[role]
     tokenizer, unknown = words.read_tokenizer(start)
     ledger = read_json(source / "ledger.json")
-    kind = measured.kind_of(records)
-    tally = measured.measure(records, kind)
+    columns = measured.columns(records)
+    tally = measured.measure(records, annotated.count)
     vocabulary, step = words.count_words(records, tally.sizes["bytes"])
     tokens, pieces = words.read_as_tokens(records, tokenizer, unknown)
     clusters, pairs = losses.clusters(source / "duplicates", records)
     figures = {
         "name": name,
         "role": role,
-        "kind": kind,
-        **measured.figures(tally, kind),
+        "columns": [name for name in columns if name in annotated.COLUMNS],
+        **measured.figures(tally, annotated.checks(columns)),
         "ledger": losses.balance(ledger, source, FOLDERS[role]),
         "rejected": {"reasons": ledger["reasons"]},
         "sources": losses.fold_sources(ledger["sources"]),

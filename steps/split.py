@@ -7,8 +7,9 @@ validation, as few as the sizes need (the corpus loses them too) when none gives
 twentieth of its part, or than an average group has; the rest is for training. A text that overlaps
 one of an earlier part (`steps.corpora.matching`, by the settings of `decontaminate`) is left out:
 joining such groups would let one stock phrase ("Fixed a typo in the docs.") tie changelogs together
-without bound. But a text that stands there twice with other words marked, or other questions asked
-of it, is no copy: such twins become one group.
+without bound. But a text that stands there twice with other words marked, or with another question
+or pair, is no copy: such twins become one group, as do the queries that find one passage. Of pairs
+both texts together are held against others too, in either order; of retrieval the passages are.
 
 No label is looked at, save that training gets one example at least of each label it can: so a
 corrected label in test or validation moves nothing.
@@ -31,14 +32,17 @@ from steps.core import params
 from steps.core.entry import StepError, run
 from steps.core.files import digest, read_rows, shards, whole, write_json, write_rows
 from steps.core.params import SplitParams
-from steps.corpora.matching import Matcher, Rules, compare, count
+from steps.corpora.matching import HELD_OUT, Match, Matcher, Rules, compare, count
 from steps.corpora.overlap import normalised, unmarked
-from steps.tasks import TASKS, task_type
+from steps.tasks import code, task_type
 
 Example = dict[str, Any]
 Parts = dict[str, list[Example]]
 Labels = Callable[[list[Example]], list[str]]
-HELD_OUT = ("test", "validation")
+Key = Callable[[Example], str]
+View = tuple[str, ...]  # columns whose texts, as one, must not stand in two parts
+TEXT: tuple[View, ...] = (("text",),)
+VIEWS = {"pairs": (*TEXT, ("text", "pair")), "retrieval": (*TEXT, ("target",))}
 PARTS = ("train", "validation", "test")
 GROUPS = 20  # a large group gives a twentieth of a part at most: one release note is no sample
 CONTAMINATED = pa.field("contaminated", pa.bool_(), nullable=False)
@@ -47,21 +51,26 @@ CONTAMINATED = pa.field("contaminated", pa.bool_(), nullable=False)
 class Taken:
     """The held-out examples so far, and how many others were left out for being like them."""
 
-    def __init__(self, rules: Rules) -> None:
-        self.rules, self.dropped = rules, 0
-        self._matchers: list[Matcher] = []
+    def __init__(self, rules: Rules, views: tuple[View, ...] = TEXT) -> None:
+        self.rules, self.views, self.dropped = rules, views, 0
+        self._matchers: list[tuple[View, Matcher]] = []
 
     def add(self, examples: list[Example]) -> None:
         """Hold these out."""
-        self._matchers.append(Matcher([example["text"] for example in examples], self.rules))
+        for view in self.views:
+            self._matchers.append((view, Matcher(_seen(examples, view), self.rules)))
 
     def others(self, examples: list[Example]) -> list[Example]:
         """Return the examples that overlap none of those held out."""
-        texts = [example["text"] for example in examples]
-        found = [matcher.first(texts) for matcher in self._matchers]
+        found = [matcher.first(_seen(examples, view)) for view, matcher in self._matchers]
         others = [e for e, *hits in zip(examples, *found, strict=True) if not any(hits)]
         self.dropped += len(examples) - len(others)
         return others
+
+
+def _seen(examples: list[Example], view: View) -> list[str]:
+    """The texts of a view's columns; of two the order is that of their letters."""
+    return ["\n\n".join(sorted(example[name] for name in view)) for example in examples]
 
 
 def split(
@@ -122,27 +131,44 @@ def _given(
 
 def join_twins(examples: list[Example]) -> list[Example]:
     """Give one group to examples of one text that differ in what is marked in it or asked of it."""
-    same: defaultdict[str, list[Example]] = defaultdict(list)
+    return _joined(examples, lambda e: unmarked(e["text"]), _said)
+
+
+def join_queries(examples: list[Example]) -> list[Example]:
+    """Give one group to the queries that find one passage."""
+    return _joined(examples, lambda e: normalised(e["target"]), lambda e: e["id"])
+
+
+def _joined(examples: list[Example], same: Key, other: Key) -> list[Example]:
+    """Give one group to examples of the same key that differ in the other one."""
+    alike: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        same[unmarked(example["text"])].append(example)
-    group_of = {}
-    for twins in same.values():
-        if len({_said(example) for example in twins}) > 1:
+        alike[same(example)].append(example)
+    group_of: dict[str, str] = {}
+    for twins in alike.values():
+        if len({other(example) for example in twins}) > 1:
             group = min(example["group"] for example in twins)
             group_of |= {example["id"]: group for example in twins}
     return [e | {"group": group_of.get(e["id"], e["group"])} for e in examples]
 
 
 def _said(example: Example) -> str:
-    return json.dumps([normalised(example["text"]), example.get("spans"), example.get("question")])
+    asked = [example.get(name) for name in ("spans", "question", "pair")]
+    return json.dumps([normalised(example["text"]), asked])
 
 
-def contamination(parts: Parts, rules: Rules) -> dict[str, dict[str, int]]:
+def contamination(
+    parts: Parts, rules: Rules, views: tuple[View, ...] = TEXT
+) -> dict[str, dict[str, int]]:
     """Mark the held-out examples that training has; count them by level."""
-    train = [(example["id"], example["text"]) for example in parts["train"]]
+    ids = [example["id"] for example in parts["train"]]
     counts = {}
     for part in HELD_OUT:
-        matches = compare(train, [example["text"] for example in parts[part]], rules)
+        found: list[list[Match | None]] = []
+        for view in views:
+            train = zip(ids, _seen(parts["train"], view), strict=True)
+            found.append(compare(train, _seen(parts[part], view), rules))
+        matches = [min(filter(None, hits), default=None) for hits in zip(*found, strict=True)]
         for example, match in zip(parts[part], matches, strict=True):
             example["contaminated"] = match is not None
         counts[part] = count(matches)
@@ -150,10 +176,11 @@ def contamination(parts: Parts, rules: Rules) -> dict[str, dict[str, int]]:
 
 
 def conflicts(examples: list[Example], reference: Callable[[Example], Any]) -> list[Example]:
-    """List the texts that stand there more than once with different references."""
-    same: defaultdict[str, list[Example]] = defaultdict(list)
+    """List the texts of which the same is asked more than once, with different references."""
+    same: defaultdict[tuple[str, ...], list[Example]] = defaultdict(list)
     for example in examples:
-        same[normalised(example["text"])].append(example)
+        asked = [normalised(example.get(name) or "") for name in ("text", "pair", "question")]
+        same[*asked, example.get("language") or ""].append(example)
     found = []
     for key in sorted(same):
         said = {json.dumps(r) if not isinstance(r := reference(e), str) else r for e in same[key]}
@@ -236,10 +263,12 @@ def main(task: str, examples: Path, out: Path) -> None:
     rules = Rules(**params.load().decontaminate.model_dump())
     kind = task_type(settings.type)
     rows = read_rows(examples / "examples")
+    if settings.type == "retrieval":
+        rows = join_queries(rows)
     schema = pq.read_schema(shards(examples / "examples")[0]).remove_metadata()
-    taken = Taken(rules)
+    taken = Taken(rules, VIEWS.get(settings.type, TEXT))
     parts = split(task, rows, settings.split, kind.labels, taken)
-    overlap = contamination(parts, rules)
+    overlap = contamination(parts, rules, taken.views)
     with whole(out) as folder:
         for part, found in parts.items():
             held_out = schema.append(CONTAMINATED) if part in HELD_OUT else schema
@@ -253,7 +282,7 @@ def main(task: str, examples: Path, out: Path) -> None:
             "given": settings.split.given,
             "overlap": overlap,
             "left_out_for_overlap": taken.dropped,
-            "code": digest(Path(TASKS[settings.type].replace(".", "/") + ".py")),
+            "code": digest(*code(settings.type)),
         }
         write_json(folder / "task.json", card)
 

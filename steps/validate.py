@@ -7,7 +7,7 @@ The suite is the `expect` list of the corpus or task in params.yaml: any expecta
 (steps/corpora/expectations.py). A critical one that fails stops the run, after verdict.json and
 docs/index.html are written; any other is a warning. One that could not be run stops it as well.
 
-GX's see the columns of the rows kept; a column of lists (the `spans` of a tokens task) as the
+GX's see the columns of the rows kept; a column of lists (`spans`, `labels`, `answers`) as the
 lists' lengths; above `SAMPLE_ROWS` or `SAMPLE_BYTES` an even sample. Ours, and the number of rows,
 are over all rows.
 """

@@ -21,6 +21,8 @@ from steps.corpora.overlap import normalised
 
 CLIP = 80  # characters shown of a text
 SHOWN = 3  # rows, words and counts shown
+LABELLED = ("label", "labels", "spans")
+OTHERS = ("score", "answers", "target")  # what is said of an example where it is no label
 Row = dict[str, str]
 
 
@@ -109,7 +111,8 @@ def language_share(data: Dataset, language: str) -> Measured:
             found.update(_languages(batch))
     if not found:
         raise StepError(
-            "no languages: none was identified; a corpus has them where its `languages` are not []"
+            "no languages: none was identified; a corpus has them where its `languages` are not [],"
+            " an example where its source says one"
         )
 
     def others() -> Iterator[Row]:
@@ -161,15 +164,19 @@ def pii_share(data: Dataset, kind: str | None) -> Measured:
 
 def label_entropy(data: Dataset) -> Measured:
     """Shannon entropy of the labels as a share of what equal labels would have, 0 to 1."""
-    column = next((name for name in ("label", "spans") if name in data.schema.names), None)
+    column = next((name for name in LABELLED if name in data.schema.names), None)
     found: Counter[str] = Counter()
     for batch in read_batches(data.kept, columns=[column]) if column else ():
         values = batch[column]
+        if column != "label":
+            values = pc.list_flatten(values)
         if column == "spans":
-            values = pc.struct_field(pc.list_flatten(values), "label")
+            values = pc.struct_field(values, "label")
         found.update(values.to_pylist())
     if not found:
-        raise StepError(f"no labels: these {data.part} have none")
+        there = " and ".join(name for name in OTHERS if name in data.schema.names)
+        instead = f", but {there}; take the check out of the suite" if there else ""
+        raise StepError(f"no labels: these {data.part} have none{instead}")
     shares = [count / found.total() for _, count in sorted(found.items())]
     bits = -sum(share * math.log2(share) for share in shares)
     rarest = min(found, key=lambda label: (found[label], label))
@@ -222,16 +229,21 @@ def claim(example: dict[str, Any]) -> tuple[str, str]:
 
     Spans by their words, not their offsets: white space must not make a contradiction.
     """
-    text = normalised(example["text"])
+    asked = (normalised(example[name]) for name in ("pair", "question") if name in example)
+    text = "\0".join([normalised(example["text"]), example.get("language", ""), *asked])
     if "label" in example:
         return text, example["label"]
+    if "labels" in example:
+        return text, ", ".join(example["labels"]) or "none"
+    if "score" in example:
+        return text, f"{example['score']:g}"
     if "spans" in example:
         spans = sorted(example["spans"], key=lambda span: (span["start"], span["end"]))
         marked = ((example["text"][s["start"] : s["end"]], s["label"]) for s in spans)
         return text, ", ".join(f"{normalised(words)} = {label}" for words, label in marked)
     if "answers" in example:
         answers = sorted({normalised(answer["text"]) for answer in example["answers"]})
-        return f"{text}\0{normalised(example['question'])}", " | ".join(answers)
+        return text, " | ".join(answers)
     if "target" in example:
         return text, normalised(example["target"])
     raise StepError("no labels: documents have none")
@@ -257,7 +269,7 @@ def _share(part: float, total: int) -> float:
 def _labels(example: dict[str, Any]) -> set[str]:
     if "label" in example:
         return {example["label"]}
-    return {span["label"] for span in example["spans"]}
+    return {*example.get("labels", []), *(span["label"] for span in example.get("spans", []))}
 
 
 def _languages(batch: pa.RecordBatch) -> Counter[str]:

@@ -1,29 +1,22 @@
 """params.yaml as typed, frozen sections; what they refuse is said in one line."""
 
-import difflib
-from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from steps.core.entry import StepError
+from steps.core.sections import Section as Section  # noqa: PLC0414
+from steps.core.sections import check as check  # noqa: PLC0414
+from steps.core.sections import choose as choose  # noqa: PLC0414
 
 PARAMS = Path("params.yaml")
-SHOWN = 40  # names listed of what there is
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0)]
-S = TypeVar("S", bound=BaseModel)
-V = TypeVar("V")
-
-
-class Section(BaseModel):
-    """A part of params.yaml: nothing unknown, nothing missing, nothing changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Source(Section):
@@ -140,12 +133,64 @@ class Adaptation(Section):
     seed: int
 
 
+class Augmentation(Section):
+    """A task's training texts, translated there and back by two candidates, `forth` and `back`;
+    `start`: the checkpoint beside which they are put.
+    """
+
+    task: str
+    start: str
+    forth: str
+    back: str
+
+
+class Knob(Section):
+    """What a search tries: `low` to `high`, by their orders of magnitude if `log`; or `among`."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    among: list[bool | int | float | str] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> "Knob":
+        low, high = self.low, self.high
+        if low is None or high is None:
+            right = self.among is not None and low is high and not self.log
+        else:
+            right = self.among is None and low < high and (low > 0 or not self.log)
+        if not right:
+            said = "expected `low` below `high` (and above 0 if `log`), or `among` alone"
+            raise PydanticCustomError("range", said)
+        return self
+
+
+class Search(Section):
+    """A search of a recipe's knobs, by so many trials of one seed each."""
+
+    trials: Count
+    seed: int = Field(ge=0)
+    knobs: dict[str, Knob] = Field(min_length=1)
+
+
 class Recipe(BaseModel):
-    """What all recipes have; a strategy's own knobs are checked by its own `Settings`."""
+    """What all recipes have; a strategy's own knobs are checked by its own `Settings`.
+
+    `tasks` that it is for, all if None; `without`: the recipe that is like it but for its strategy,
+    with which it is compared. `search` finds knobs in place of those named here.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     strategy: str
     start: str
+    tasks: list[str] | None = None
+    without: str | None = None
+    search: Search | None = None
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """What the strategy's `Settings` take."""
+        return self.model_dump(exclude={"tasks", "without", "search"})
 
 
 class Evaluation(Section):
@@ -174,6 +219,7 @@ class Params(Section):
     decontaminate: Decontaminate
     pack: Pack
     adaptations: dict[str, Adaptation]
+    augmentations: dict[str, Augmentation] = Field(default_factory=dict)
     recipes: dict[str, Recipe]
     seeds: list[int] = Field(min_length=1)
     evaluation: Evaluation
@@ -195,59 +241,14 @@ def load(path: Path = PARAMS) -> Params:
     return params
 
 
-def check(section: type[S], raw: Any, where: str) -> S:
-    """Validate one section; all that is wrong is told in one line."""
-    try:
-        return section.model_validate(raw)
-    except ValidationError as error:
-        said = [_say(section, item) for item in error.errors()]
-        raise StepError(f"{where}: {'; '.join(said)}") from None
-
-
-def choose(name: str, among: Mapping[str, V], what: str) -> V:
-    """Look a name up in a dict; StepError lists what there is."""
-    if name not in among:
-        known = sorted(among)
-        more = f", ... ({len(known)} in all)" if len(known) > SHOWN else ""
-        there = ", ".join(known[:SHOWN]) + more
-        raise StepError(f"no {what} {name!r}{_near(name, among)}; there is: {there}")
-    return among[name]
-
-
-def _say(section: type[BaseModel], error: Any) -> str:
-    *above, key = error["loc"]
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = _fields(section, above)
-        return f"{where} is not a key{_near(str(key), known)}; expected one of: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{where} is missing; add it"
-    return f"{where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _fields(section: type[BaseModel], above: list[Any]) -> list[str]:
-    """Walk the types down to the section that an error is in, and list its keys."""
-    found: Any = section
-    for part in above:
-        fields = getattr(found, "model_fields", {})
-        found = fields[part].annotation if part in fields else found
-        while get_args(found):  # dict[str, Task] and list[Task] -> Task
-            found = get_args(found)[-1]
-    return list(getattr(found, "model_fields", {}))
-
-
 def _check_names(params: Params, path: Path) -> None:
     """Names that point at other sections must be there; StepError says which are."""
-    from steps.core import adaptations  # which needs the sections
+    from steps.core import adaptations, candidates  # which need the sections
 
     for kind, entries in (("corpora", params.corpora), ("tasks", params.tasks)):
         for name, entry in entries.items():
             choose(entry.source, params.sources, f"source (in {path}, {kind}.{name})")
     for name in params.adaptations:
         adaptations.check(params, name, f"{path}, adaptations.{name}")
+    candidates.check(params, str(path))
     choose(params.gate.baseline, params.recipes, f"recipe (in {path}, gate.baseline)")
-
-
-def _near(name: str, among: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(among), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

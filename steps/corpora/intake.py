@@ -100,7 +100,8 @@ class Intake(NamedTuple):
         if not reason:
             record = normalised(record, self.kind)
             reason = self._against_length(record["text"])
-        return record | {"reason": reason, "split": record.get("split") or "", "masked": ""}
+        given = {name: record.get(name) or "" for name in ("split", "language")}
+        return record | given | {"reason": reason, "masked": ""}
 
     def _against_length(self, text: str) -> str:
         words = len((spaced(text) or text).split())

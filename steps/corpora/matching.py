@@ -23,6 +23,11 @@ from steps.corpora.overlap import collapsed, parted, words
 LEVELS = ("exact", "normalised", "contained", "near")
 CONTAINED, NEAR = 2, 3
 HELD_OUT = ("test", "validation")
+BESIDE = (
+    "pair",
+    "target",
+)  # held-out too where they have SENTENCE words: "yes", a title tell nothing
+SENTENCE = 8
 SHOWN = 20  # matches of a level whose text is kept, for people to look at
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 
@@ -155,16 +160,24 @@ class HeldOut:
 
 
 def held_out_texts(splits: Path) -> list[HeldOut]:
-    """Read the validation and test texts of every task below `splits`, in a fixed order."""
+    """Read the validation and test texts of every task below `splits`, in a fixed order.
+
+    The second text of a pair, and what is to be translated to, written or found, are among them.
+    """
     files = [file for part in HELD_OUT for file in splits.glob(f"*/{part}.parquet")]
     if not files:
         raise StepError(f"no splits in {splits}; run `dvc repro split` to make them")
     return [
-        HeldOut(row["text"], row["group"], file.parent.name, file.stem)
+        HeldOut(text, row["group"], file.parent.name, file.stem)
         for file in sorted(files)
-        for batch in read_batches(file, columns=["text", "group"])
+        for batch in read_batches(file, columns=["text", "group", *BESIDE])
         for row in batch.to_pylist()
+        for text in (row["text"], *(row[name] for name in BESIDE if _tells(row.get(name, ""))))
     ]
+
+
+def _tells(text: str) -> bool:
+    return len(words(text)) >= SENTENCE
 
 
 class Overlaps:

@@ -2,31 +2,41 @@
 
 import pyarrow as pa
 
-
-def _fields(*names: str) -> list[pa.Field]:
-    return [pa.field(name, pa.string(), nullable=False) for name in names]
-
-
-_BASE = _fields("id", "source", "group", "text")
-_EXAMPLE = [*_BASE, *_fields("split")]  # "" where the source does not say
+TEXT = ("id", "source", "group", "text", "language")  # language: "" where none is known
 SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())])
 ANSWER = pa.struct([("start", pa.int64()), ("text", pa.string())])
-
-SCHEMAS = {
-    "documents": pa.schema([*_BASE, *_fields("language")]),
-    "classification": pa.schema([*_EXAMPLE, *_fields("label")]),
-    "tokens": pa.schema([*_EXAMPLE, pa.field("spans", pa.list_(SPAN), nullable=False)]),
-    "question_answering": pa.schema(
-        [*_EXAMPLE, *_fields("question"), pa.field("answers", pa.list_(ANSWER), nullable=False)]
-    ),
-    "translation": pa.schema([*_EXAMPLE, *_fields("target")]),
+TYPES = {  # of all other columns: strings
+    "labels": pa.list_(pa.string()),
+    "score": pa.float64(),
+    "spans": pa.list_(SPAN),
+    "answers": pa.list_(ANSWER),
 }
 ANNOTATIONS = {  # what an example says of its text: with the text it makes an exact duplicate
     "documents": (),
     "classification": ("label",),
+    "sentiment": ("label",),
+    "multilabel": ("labels",),
+    "regression": ("score",),
+    "pairs": ("pair", "label"),
     "tokens": ("spans",),
+    "tags": ("spans",),
     "question_answering": ("question", "answers"),
     "translation": ("target",),
+    "summarisation": ("target",),
+    "generation": ("target",),
+    "retrieval": ("target",),
 }
-REJECTED = pa.schema([*_BASE, *_fields("place", "reason")])
-DUPLICATES = pa.schema([*_BASE, *_fields("place", "kept", "kind")])
+BESIDE = ("pair", "question")  # of these, what is read beside the text: it is no claim about it
+
+
+def _schema(*names: str) -> pa.Schema:
+    fields = (pa.field(name, TYPES.get(name, pa.string()), nullable=False) for name in names)
+    return pa.schema(list(fields))
+
+
+SCHEMAS = {
+    kind: _schema(*TEXT, *(["split"] if columns else []), *columns)  # split: "" where none is said
+    for kind, columns in ANNOTATIONS.items()
+}
+REJECTED = _schema("id", "source", "group", "text", "place", "reason")
+DUPLICATES = _schema("id", "source", "group", "text", "place", "kept", "kind")

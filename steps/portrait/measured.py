@@ -5,8 +5,9 @@ corpus at most), of languages, labels and splits. A word is what white space sep
 """
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,7 @@ SHOWN = 3  # records shown of a label or reason
 MOST_NAMES = 200  # labels or reasons with records shown
 QUANTILES = {"p1": 0.01, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
 QUANTILES |= {"p99": 0.99}
-KINDS = {  # a column that no other kind has -> the kind
-    "label": "classification",
-    "spans": "tokens",
-    "answers": "question_answering",
-    "target": "translation",
-}
+BINS = 20  # of a histogram of scores
 Row = dict[str, Any]
 
 
@@ -65,6 +61,7 @@ class Tally:
     sizes: Counter[str] = field(default_factory=Counter)
     lengths: dict[str, Counter[int]] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    scores: list[Any] = field(default_factory=list)  # arrays of 8 bytes a score
     few: Few = field(default_factory=Few)
 
     def measure(self, what: str, values: Any) -> None:
@@ -92,12 +89,6 @@ def columns(folder: Path) -> list[str]:
     return [name for shard in first for name in pq.read_schema(shard).names]
 
 
-def kind_of(folder: Path) -> str:
-    """What kind of records a folder of shards holds, told by its columns."""
-    names = columns(folder)
-    return next((kind for column, kind in KINDS.items() if column in names), "documents")
-
-
 def word_counts(texts: pa.Array) -> Any:
     """Words of each text, as numpy integers."""
     trimmed = pc.utf8_trim_whitespace(texts)
@@ -105,18 +96,17 @@ def word_counts(texts: pa.Array) -> Any:
     return pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, parts).to_numpy(False)
 
 
-def measure(folder: Path, kind: str) -> Tally:
-    """Pass over all records once."""
+def measure(folder: Path, aside: Callable[[pa.RecordBatch, Tally], None]) -> Tally:
+    """Pass over all records once; `aside` counts more of each batch."""
     tally = Tally()
     for batch in read_batches(folder, BATCH_ROWS):
         _text(batch, tally)
-        if kind in ASIDE:
-            ASIDE[kind](batch, tally)
+        aside(batch, tally)
     return tally
 
 
-def figures(tally: Tally, kind: str) -> dict[str, Any]:
-    """Bring a tally into the form of profile.json."""
+def figures(tally: Tally, checks: Sequence[str]) -> dict[str, Any]:
+    """Bring a tally into the form of profile.json; `checks` names sizes of what is annotated."""
     found: dict[str, Any] = {
         "sizes": {name: tally.sizes[name] for name in ("records", "words", "characters", "bytes")},
         "lengths": {name: lengths(counts) for name, counts in sorted(tally.lengths.items())},
@@ -126,8 +116,9 @@ def figures(tally: Tally, kind: str) -> dict[str, Any]:
     if "labels" in tally.counts:
         counts = tally.counts["labels"]
         found["labels"] = {"counts": dict(counts), "entropy": entropy(list(counts.values()))}
-    extra = EXTRAS.get(kind, ())
-    return found | ({"checks": {name: tally.sizes[name] for name in extra}} if extra else {})
+    if tally.scores:
+        found["scores"] = scores(np.concatenate(tally.scores))
+    return found | ({"checks": {name: tally.sizes[name] for name in checks}} if checks else {})
 
 
 def known(counts: Counter[str]) -> dict[str, int]:
@@ -160,6 +151,33 @@ def lengths(counts: Counter[int]) -> dict[str, Any]:
         "mean": round(mean, 2),
         "histogram": _histogram(counts, values[-1]),
     }
+
+
+def scores(values: Any) -> dict[str, Any]:
+    """Quantiles (the value at that rank), mean, deviation, and a histogram of equal bins."""
+    if not len(values):
+        return {}
+    ordered = np.sort(values)
+    places = {name: math.ceil(q * len(ordered)) - 1 for name, q in QUANTILES.items()}
+    low, high = float(ordered[0]), float(ordered[-1])
+    scale = max(-low, high, sys.float_info.min)  # squares of the largest are beyond all floats
+    return {
+        "min": low,
+        **{name: float(ordered[place]) for name, place in places.items()},
+        "max": high,
+        "mean": float((ordered / scale).mean()) * scale,
+        "deviation": float((ordered / scale).std()) * scale,
+        "histogram": _equal_bins(ordered, high - low, scale),
+    }
+
+
+def _equal_bins(ordered: Any, width: float, scale: float) -> list[list[float]]:
+    """Rows of [from, to, how many]; one, where the scores are as good as the same."""
+    if not scale * 1e-9 < width < math.inf:
+        return [[float(ordered[0]), float(ordered[-1]), len(ordered)]]
+    bins, edges = np.histogram(ordered, BINS)
+    rows = zip(edges[:-1].tolist(), edges[1:].tolist(), bins.tolist(), strict=True)
+    return [list(row) for row in rows]
 
 
 def _histogram(counts: Counter[int], most: int) -> list[list[int]]:
@@ -203,60 +221,3 @@ def _text(batch: pa.RecordBatch, tally: Tally) -> None:
     for column, what in (("language", "languages"), ("split", "splits")):
         if column in batch.schema.names:
             tally.count(what, batch[column])
-
-
-def _classification(batch: pa.RecordBatch, tally: Tally) -> None:
-    tally.count("labels", batch["label"])
-    tally.few.offer(batch, enumerate(batch["label"].to_pylist()))
-
-
-def _tokens(batch: pa.RecordBatch, tally: Tally) -> None:
-    spans = batch["spans"]
-    flat, rows = pc.list_flatten(spans), pc.list_parent_indices(spans).to_pylist()
-    labels = pc.struct_field(flat, "label")
-    sizes = pc.subtract(pc.struct_field(flat, "end"), pc.struct_field(flat, "start"))
-    tally.count("labels", labels)
-    tally.few.offer(batch, zip(rows, labels.to_pylist(), strict=True))
-    tally.sizes["spans"] += len(flat)
-    tally.sizes["without_spans"] += batch.num_rows - len(set(rows))
-    tally.sizes["characters_in_spans"] += pc.sum(sizes).as_py() or 0
-
-
-def _question_answering(batch: pa.RecordBatch, tally: Tally) -> None:
-    tally.measure("question", word_counts(batch["question"]))
-    answers = batch["answers"]
-    numbers = pc.list_value_length(answers).to_numpy(False)
-    texts = pc.struct_field(pc.list_flatten(answers), "text")
-    tally.measure("answer", word_counts(texts))
-    tally.sizes["answers"] += len(texts)
-    tally.sizes["unanswerable"] += int((numbers == 0).sum())
-    names = ["unanswerable" if number == 0 else "answerable" for number in numbers]
-    tally.few.offer(batch, enumerate(names))
-    pairs = zip(batch["text"].to_pylist(), answers.to_pylist(), strict=True)
-    tally.sizes["misplaced"] += sum(_misplaced(text, found) for text, found in pairs)
-
-
-def _misplaced(text: str, answers: Sequence[Row]) -> int:
-    """Answers that do not stand in the text where they say."""
-    return sum(not text.startswith(one["text"], one["start"]) for one in answers)
-
-
-def _translation(batch: pa.RecordBatch, tally: Tally) -> None:
-    texts, targets = batch["text"], batch["target"]
-    tally.measure("target", word_counts(targets))
-    ratios = 100 * word_counts(targets) / np.maximum(word_counts(texts), 1)
-    tally.measure("words_of_target_a_hundred_of_text", ratios.round().astype(np.int64))
-    tally.sizes["untranslated"] += pc.sum(pc.equal(texts, targets)).as_py() or 0
-
-
-ASIDE = {
-    "classification": _classification,
-    "tokens": _tokens,
-    "question_answering": _question_answering,
-    "translation": _translation,
-}
-EXTRAS = {
-    "tokens": ("spans", "without_spans", "characters_in_spans"),
-    "question_answering": ("answers", "unanswerable", "misplaced"),
-    "translation": ("untranslated",),
-}

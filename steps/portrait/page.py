@@ -14,7 +14,7 @@ import jinja2
 
 from steps.portrait import remarks as rules
 from steps.portrait.measured import CLIP, QUANTILES
-from steps.portrait.plots import heat_map, length_plot
+from steps.portrait.plots import heat_map, length_plot, score_plot
 from steps.portrait.remarks import percent
 from steps.portrait.words import OVER, PIECES
 
@@ -25,22 +25,29 @@ MEASURES = {  # what has a length -> what its plot says
     "text": "words of a text",
     "question": "words of a question",
     "answer": "words of an answer",
+    "pair": "words of a pair's other text",
     "target": "words of a target",
     "words_of_target_a_hundred_of_text": "words of the target for 100 words of the text",
 }
-TITLES = {
-    "tokens": "Spans",
-    "question_answering": "Questions and answers",
-    "translation": "Texts and targets",
+TITLES = {  # of what is annotated, where some of it is counted
+    "labels": "Labels of an example",
+    "pair": "Pairs",
+    "spans": "Spans",
+    "answers": "Questions and answers",
+    "target": "Texts and targets",
 }
 CHECKS = {  # what is counted -> how it is said, of what it is a share
+    "given_labels": ("Labels given", ""),
+    "without_labels": ("Examples without a label", "records"),
+    "several_labels": ("Examples with several labels", "records"),
+    "pairs_of_one_text": ("Pairs of the same text twice", "records"),
     "spans": ("Spans", ""),
     "without_spans": ("Examples without a span", "records"),
     "characters_in_spans": ("Characters in spans", "characters"),
     "answers": ("Answers", ""),
     "unanswerable": ("Questions without an answer", "records"),
     "misplaced": ("Answers that are not where they say", "answers"),
-    "untranslated": ("Targets that equal their text", "records"),
+    "targets_like_text": ("Targets that equal their text", "records"),
 }
 LANGUAGES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
@@ -71,7 +78,8 @@ def render(figures: Mapping[str, Any], exhibits: Mapping[str, Any]) -> str:
             noun=_noun(figures),
             measures=MEASURES,
             quantiles=["min", *QUANTILES, "max", "mean"],
-            titles=TITLES,
+            title=" and ".join(TITLES[name] for name in figures["columns"] if name in TITLES),
+            score_plot=score_plot(figures["scores"]) if figures.get("scores") else "",
             checks=_checks(figures),
             sizes=_cluster_sizes(figures["duplicates"]["sizes"]),
             pieces=_pieces(figures["words"]["pieces"]),

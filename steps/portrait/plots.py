@@ -28,19 +28,37 @@ def length_plot(found: Mapping[str, Any], label: str) -> str:
         return svg(figure, f"histogram: {label}")
 
 
-def _histogram(axes: "Axes", rows: Sequence[Sequence[int]]) -> None:
-    lows, widths = [low for low, _, _ in rows], [high - low for low, high, _ in rows]
+def score_plot(found: Mapping[str, Any]) -> str:
+    """How many records of each score, the median as a line; nothing where all are the same."""
+    rows = found["histogram"]
+    if len(rows) < 2:
+        return ""
+    with drawing(WIDTH, 2.5) as (figure, axes):
+        _bars(axes, [low for low, _, _ in rows], rows)
+        axes.axvline(found["median"], color=STAND_INS["second"], linestyle=(0, (4, 3)))
+        axes.yaxis.set_major_formatter(_plain)
+        axes.locator_params(axis="y", nbins=4)
+        axes.set_xlabel("score")
+        axes.tick_params(axis="y", labelcolor=STAND_INS["muted"])
+        return svg(figure, "histogram: scores")
+
+
+def _bars(axes: "Axes", lefts: Sequence[float], rows: Sequence[Sequence[float]]) -> None:
     axes.bar(
-        [low - 0.5 for low in lows],
+        lefts,
         [number for _, _, number in rows],
-        widths,
+        [high - low for low, high, _ in rows],
         align="edge",
         color=STAND_INS["main"],
         edgecolor=STAND_INS["line"],
         linewidth=0.4,
     )
-    axes.set_xscale("log")
     axes.grid(axis="y", color=STAND_INS["line"], linewidth=0.6)
+
+
+def _histogram(axes: "Axes", rows: Sequence[Sequence[int]]) -> None:
+    _bars(axes, [low - 0.5 for low, _, _ in rows], rows)
+    axes.set_xscale("log")
     axes.set_xticks(_ticks(rows[0][0], rows[-1][1]))
     axes.xaxis.set_major_formatter(_plain)
     axes.yaxis.set_major_formatter(_plain)

@@ -16,7 +16,7 @@ UNKNOWN = 0.005  # [UNK] a token
 TORN = 2.0  # tokens a word
 FEW_OF_A_LABEL = 30
 ONE_LABEL = 0.8
-UNTRANSLATED = 0.02
+LIKE_TEXT = 0.02  # targets, or the other texts of pairs
 FEW_WORDS = 1_000_000  # of a corpus: adaptation has little to learn from
 
 
@@ -96,7 +96,7 @@ def _tokenizer(figures: Mapping[str, Any]) -> Iterator[Remark]:
 def _labels(figures: Mapping[str, Any]) -> Iterator[Remark]:
     counts = figures.get("labels", {}).get("counts", {})
     total = sum(counts.values())
-    if len(counts) == 1 and figures["kind"] == "classification":
+    if len(counts) == 1 and "label" in figures["columns"]:
         yield "bad", "There is but one label: nothing can be learned.", "labels"
     elif counts and max(counts.values()) > ONE_LABEL * total:
         top = max(counts, key=lambda label: counts[label])
@@ -106,6 +106,15 @@ def _labels(figures: Mapping[str, Any]) -> Iterator[Remark]:
     if few:
         said = f"Fewer than {FEW_OF_A_LABEL} of {_listed(few)}: too few to judge by."
         yield "look", said, "labels"
+
+
+def _scores(figures: Mapping[str, Any]) -> Iterator[Remark]:
+    if (found := figures.get("scores")) and found["p5"] == found["p95"]:
+        level = "bad" if found["min"] == found["max"] else "look"
+        said = f"Nine of ten scores are {found['median']:g}"
+        if level == "bad":
+            said = f"All scores are {found['median']:g}: nothing can be learned"
+        yield level, f"{said}.", "scores"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -118,11 +127,13 @@ def _checks(figures: Mapping[str, Any]) -> Iterator[Remark]:
     if checks.get("misplaced"):
         said = f"Answers that do not stand in the text where they say: {checks['misplaced']:,}."
         yield "bad", said, "kind"
-    if records and checks.get("untranslated", 0) > UNTRANSLATED * records:
-        said = f"{percent(checks['untranslated'] / records)} of the targets equal their text."
-        yield "look", said, "kind"
+    for name, what in (("targets_like_text", "targets"), ("pairs_of_one_text", "pairs")):
+        if records and checks.get(name, 0) > LIKE_TEXT * records:
+            said = f"{percent(checks[name] / records)} of the {what} equal their text."
+            yield "look", said, "kind"
     if figures["conflicts"]:
-        said = f"Texts that stand with conflicting labels: {figures['conflicts']:,}."
+        what = "labels" if "labels" in figures else "annotations"
+        said = f"Texts that stand with conflicting {what}: {figures['conflicts']:,}."
         yield "look", said, "labels" if "labels" in figures else "fate"
 
 
@@ -132,4 +143,4 @@ def _size(figures: Mapping[str, Any]) -> Iterator[Remark]:
         yield "look", said, "sizes"
 
 
-RULES = (_ledger, _labels, _checks, _sources, _languages, _near, _tokenizer, _size)
+RULES = (_ledger, _labels, _scores, _checks, _sources, _languages, _near, _tokenizer, _size)

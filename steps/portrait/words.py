@@ -25,6 +25,7 @@ WORD_BYTES = 200_000_000  # of text whose words are counted; of a larger corpus 
 DOCUMENTS = 2000  # tokenized, at even distances
 CHARACTERS = 4000  # tokenized of each
 LONGEST = 1_000_000  # characters of one document whose words are counted
+INPUTS = ("question", "text", "pair")
 OVER = (64, 128, 256, 512)  # tokens a record: usual limits of a model's input
 PIECES = 4  # from which a word counts as torn
 TIMES = 8  # a domain's word is so often as frequent as the base's vocabulary leads to expect
@@ -78,12 +79,15 @@ def _texts(folder: Path, step: int) -> Iterator[str]:
 def read_as_tokens(
     folder: Path, tokenizer: "Tokenizer", unknown: int | None
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """Figures of a bounded even sample, and the pieces that the tokenizer does not know."""
+    """Figures of a bounded even sample, and the pieces that the tokenizer does not know.
+
+    Of examples with a question or a pair both texts are read: so does a model.
+    """
     sizes: Counter[str] = Counter()
     pieces: Counter[str] = Counter()
     over = dict.fromkeys(OVER, 0)
     for row in evenly(folder, DOCUMENTS):
-        text = row["text"][:CHARACTERS]
+        text = "\n".join(row[name][:CHARACTERS] for name in INPUTS if name in row)
         read = tokenizer.encode(text, add_special_tokens=False)
         sizes.update(records=1, tokens=len(read.ids), words=len(text.split()), characters=len(text))
         pieces.update(_unknown(text, read, unknown))

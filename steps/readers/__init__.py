@@ -1,12 +1,12 @@
 """Readers: a file format -> records. A reader is a module with
 
-- `KIND`: the set of what its records can be: "documents", "classification", "tokens",
-  "question_answering", "translation";
+- `KIND`: the set of what its records can be, of `fields.KINDS`: documents, or examples of a type;
 - `SUFFIXES`: how the names of its files end; () takes all;
 - `Options`: its settings in params.yaml, a Section;
+- `FOR`, if need be: settings that a kind of records has where none are given;
 - `read(file, options)`: yields dicts with `source`, `group`, `text` and `place`, plus what examples
-  have (`label`, `spans`, `question` and `answers`, `target`, `split`), or `reason` where a record
-  is bad: it is then counted and listed, not lost.
+  have (the annotations of their kind, `language`, `split`), or `reason` where a record is bad: it
+  is then counted and listed, not lost.
 
 `source` is what slices are made of, `group` what is never torn apart by a split, `place` where a
 person finds it.
@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import Any
 
 from steps.core.params import Section, check, choose
-from steps.readers.files import File
+from steps.readers.fields import KINDS
+from steps.readers.files import File, language_of
 
-ANNOTATIONS = {"label", "spans", "question", "answers", "target"}
+ANNOTATIONS = {name for names in KINDS.values() for name in names}
 NAMES = (
     *("conll", "conll_u", "dataset", "jsonl", "lines", "parquet", "po", "squad", "table", "text"),
-    *("rst", "rst_changes", "rst_components", "rst_entities"),
+    *("rst", "rst_changes", "rst_components", "rst_entities", "rst_titles"),
 )
 # A name -> its module, imported when used: to change one reader changes no other
 READERS = {name: f"steps.readers.{name}" for name in NAMES}
@@ -37,12 +38,13 @@ def load(name: str) -> ModuleType:
 def options(name: str, raw: dict[str, Any], where: str, kind: str = "") -> Section:
     """Check a reader's settings; StepError names the key, what it has and what it takes.
 
-    For documents annotations are not read: one that is damaged costs no text.
+    Given a kind of records, other annotations are not read: one that is damaged costs no record.
     """
-    section: type[Section] = load(name).Options
-    found = check(section, raw, where)
-    unread = dict.fromkeys(ANNOTATIONS & section.model_fields.keys(), "")
-    return found.model_copy(update=unread) if kind == "documents" else found
+    reader = load(name)
+    section: type[Section] = reader.Options
+    found = check(section, getattr(reader, "FOR", {}).get(kind, {}) | raw, where)
+    others = ANNOTATIONS.difference(KINDS[kind]) if kind else set()
+    return found.model_copy(update=dict.fromkeys(others & section.model_fields.keys(), ""))
 
 
 def read(
@@ -51,7 +53,8 @@ def read(
     """Read one file after another; unless splits are `given`, what a file says of them is cut."""
     reader = load(name)
     for file in files:
+        language = language_of(file.name, getattr(settings, "language_in_name", ""))
         for record in reader.read(file, settings):
             if not given:
                 record.pop("split", None)
-            yield record
+            yield {"language": language, **record} if language else record

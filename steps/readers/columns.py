@@ -1,6 +1,7 @@
 """What formats of one word a line share: sentences as blocks of lines, and schemes of tags.
 
-IOB1 and IOB2 are those of Tjong Kim Sang and Veenstra (1999), BIOES also known as IOBES and BILOU.
+IOB1 and IOB2 are those of Tjong Kim Sang and Veenstra (1999), BIOES also known as IOBES and BILOU;
+in the scheme `word` each tag is the label of its word alone, and "_" is none.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from steps.readers.files import File, Line, lines, place
 
-Scheme = Literal["iob1", "iob2", "bioes", "io"]
+Scheme = Literal["iob1", "iob2", "bioes", "io", "word"]
 FORMS = {
     "iob1": {"B": "B", "I": "I"},
     "iob2": {"B": "B", "I": "I"},
@@ -69,6 +70,8 @@ def _block(found: list[Line], size: int) -> Block:
 
 def chunks(tags: list[str], scheme: Scheme) -> list[tuple[int, int, str]]:
     """Turn tags into (first word, last word + 1, label); Unreadable where the scheme is broken."""
+    if scheme == "word":
+        return [(at, at + 1, tag) for at, tag in enumerate(tags) if tag not in ("", "_")]
     found: list[tuple[int, int, str]] = []
     start, inside = 0, ""  # the label of the chunk that is open
     for at, tag in enumerate([*tags, "O"]):

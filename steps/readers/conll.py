@@ -1,6 +1,7 @@
 """Reader `conll`: sentences in columns, a word a line, a blank line between two; tags become spans.
 
-`columns` names them in order, `_` where one is of no use: CoNLL-2003 is [word, _, _, tag]. The text
+`columns` names them in order, `_` where one is of no use: CoNLL-2003 is [word, _, _, tag], and for
+its parts of speech, a task of type `tags`, [word, tag, _, _]. The text
 is the words with `join` between them. The group is the document, which a line with the marker
 `document` begins (a file without markers is one), or the sentence where `group` says so.
 """
@@ -11,16 +12,16 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from steps.core.params import Section
 from steps.readers.columns import Block, Scheme, Unreadable, blocks, chunks, offsets
-from steps.readers.files import File, place
+from steps.readers.files import File, Named, place
 
-KIND = {"tokens", "documents"}
+KIND = {"documents", "tokens", "tags"}
 SUFFIXES = ()
+FOR = {"tags": {"scheme": "word"}}
 BLANKS = re.compile(r"[ \t]+")  # not \s: a no-break space may stand in a word
 
 
-class Options(Section):
+class Options(Named):
     columns: list[str] = Field(["word", "_", "_", "tag"])
     separator: str | None = Field(None, min_length=1)  # None: blanks and tabs
     scheme: Scheme = "iob2"

@@ -3,7 +3,8 @@
 The text is that of `# text`, or the words by their SpaceAfter. `tag` names a column whose value
 labels each word, or a key of MISC that holds IOB2 tags of entities. A multiword token is one word
 of the text: its tag is its own, or its parts' ("ADP+DET"; of entities the first that is not O).
-Nodes that are not in the text (8.1) are left out. The group is the document of `# newdoc`.
+Nodes that are not in the text (8.1) are left out. The group is the document of `# newdoc`, the
+language that of the file's name (de_gsd-ud-train.conllu).
 """
 
 import re
@@ -14,11 +15,10 @@ from conllu import Token, parse_token_and_metadata
 from conllu.exceptions import ParseException
 
 from steps.core.entry import StepError
-from steps.core.params import Section
 from steps.readers.columns import Block, Unreadable, blocks, chunks, offsets
-from steps.readers.files import File, place
+from steps.readers.files import File, Named, place
 
-KIND = {"documents", "tokens"}
+KIND = {"documents", "tokens", "tags"}
 SUFFIXES = (".conllu",)
 COLUMNS = ("upos", "xpos", "deprel")
 FIELDS = re.compile(r"\t| {2,}")  # as the library does
@@ -26,7 +26,8 @@ TEXT = re.compile(r"#\s*text\s*=(.*)")
 WIDTH = 10
 
 
-class Options(Section):
+class Options(Named):
+    language_in_name: str = r"(?:^|/)([a-z]{2,3})_\w+-ud-"
     tag: str = "upos"
     group: Literal["document", "sentence"] = "document"
 

@@ -15,7 +15,7 @@ from steps.readers import fields
 from steps.readers.files import SPLITS, File, split_of
 from steps.readers.parquet import class_names, labels_of, records, unreadable
 
-KIND = {"documents", "classification", "tokens", "question_answering", "translation"}
+KIND = fields.ALL
 SUFFIXES = (".arrow",)
 
 

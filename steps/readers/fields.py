@@ -1,16 +1,29 @@
 """A row of named values (of JSON, a table, Parquet) -> a record."""
 
 import json
-from math import isnan
+from math import inf, isfinite, isnan
 from typing import Any
 
-from steps.core.params import Section, choose
-from steps.readers.files import SPLITS, File
+from steps.core.params import choose
+from steps.readers.files import SPLITS, File, Named
 
+KINDS = {  # what records can be -> which fields say what is annotated
+    "documents": (),
+    "classification": ("label",),
+    "sentiment": ("label",),
+    "multilabel": ("labels",),
+    "regression": ("score",),
+    "pairs": ("pair", "label"),
+    "tokens": ("spans",),
+    "tags": ("spans",),
+    "question_answering": ("question", "answers"),
+    **dict.fromkeys(("translation", "summarisation", "generation", "retrieval"), ("target",)),
+}
+ALL = set(KINDS)
 SPAN = (("start", "start_offset"), ("end", "end_offset"), ("label",))  # as annotation tools say it
 
 
-class Fields(Section):
+class Fields(Named):
     """What the fields of a record are called; "meta.url" reaches into objects.
 
     A default that a file lacks is no error, but for `text`; "": what is there is not read.
@@ -18,22 +31,27 @@ class Fields(Section):
 
     text: str = "text"
     label: str = "label"
+    labels: str = "labels"
+    score: str = "score"
+    pair: str = "pair"
     spans: str = "spans"
     question: str = "question"
     answers: str = "answers"
     target: str = "target"
     source: str = "source"
     group: str = "group"
+    language: str = "language"
     split: str = "split"
 
     def among(self, columns: list[str], file: File) -> list[str]:
         """Say which columns are asked for; StepError where one that was named is not there."""
         there = dict.fromkeys(columns, 0)
-        for key in sorted({"text", *self.model_fields_set} & set(Fields.model_fields)):
+        keys = Fields.model_fields.keys() - Named.model_fields.keys()
+        for key in sorted({"text", *self.model_fields_set} & keys):
             name = getattr(self, key)
             if name and name not in there:
                 choose(name.split(".")[0], there, f"column (in {file.name}, options.{key})")
-        asked = {getattr(self, key) for key in Fields.model_fields}
+        asked = {getattr(self, key) for key in keys}
         asked |= {name.split(".")[0] for name in asked}
         return [name for name in columns if name in asked]
 
@@ -43,7 +61,7 @@ def record(row: dict[str, Any], begun: dict[str, Any], fields: Fields) -> dict[s
     made = dict(begun)
     text = reach(row, fields.text)
     made["text"] = text if isinstance(text, str) else begun.get("text", "")
-    for key in ("source", "group"):
+    for key in ("source", "group", "language"):
         value = reach(row, getattr(fields, key))
         if value not in (None, ""):
             made[key] = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -56,6 +74,8 @@ def record(row: dict[str, Any], begun: dict[str, Any], fields: Fields) -> dict[s
 
 def reach(row: dict[str, Any], name: str) -> Any:
     """Look up a field; None where it, or an object on the way to it, is not there."""
+    if not name:  # a table's column of row numbers has no name
+        return None
     value = row.get(name)
     if value is not None or "." not in name:
         return value
@@ -77,19 +97,35 @@ def _annotate(row: dict[str, Any], made: dict[str, Any], fields: Fields) -> str:
     label = None if fields.label == fields.spans else _label(reach(row, fields.label))
     if label is not None:
         made["label"] = label
-    for key in ("question", "target"):
+    for key in ("pair", "question", "target"):
         value = reach(row, getattr(fields, key))
         if isinstance(value, str):
             made[key] = value
-    for key, of in (("spans", _span), ("answers", _answer)):
+    score = _score(reach(row, fields.score))
+    if score is not None and not isfinite(score):
+        return "bad_score"
+    if score is not None:
+        made["score"] = score
+    for key, of in (("labels", _label), ("spans", _span), ("answers", _answer)):
         value = reach(row, getattr(fields, key))
-        if value is None:
+        if value is None or (isinstance(value, float) and isnan(value)):
             continue
         found = [of(item) for item in _listed(value, key)]
         if None in found:
             return f"bad_{key}"
         made[key] = found
     return ""
+
+
+def _score(value: Any) -> float | None:
+    """A number, or a string of one; infinity where it is none, pandas' NaN is not there."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        score = inf if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = inf
+    return None if isnan(score) else score
 
 
 def _label(value: Any) -> str | None:
@@ -102,7 +138,12 @@ def _label(value: Any) -> str | None:
 
 
 def _listed(value: Any, key: str) -> list[Any]:
-    """Spans or answers as a list; in tables they are JSON, [None] is what is not to be read."""
+    """Labels, spans or answers as a list; in tables they are JSON, [None] is not to be read.
+
+    A string of labels that opens no list of JSON is a single one.
+    """
+    if key == "labels" and isinstance(value, str) and not value.lstrip().startswith("["):
+        return [value] if value.strip() else []
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else []

@@ -13,7 +13,10 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from pydantic import field_validator
+
 from steps.core.entry import StepError
+from steps.core.params import Section
 from steps.readers import archives
 from steps.readers.archives import CHUNK, SQUEEZED, Damaged, Member
 
@@ -128,6 +131,30 @@ def split_of(name: str) -> str:
         if len(words) == 1:
             return words.pop()
     return ""
+
+
+class Named(Section):
+    """`language_in_name`: a regular expression; its group is the language of a file of that name
+    ("xquad.(\\w+).json"), for records that do not say theirs."""
+
+    language_in_name: str = ""
+
+    @field_validator("language_in_name")
+    @classmethod
+    def _has_a_group(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"expected a regular expression ({error})") from None
+        if value and groups != 1:
+            raise ValueError(f"expected one group, in ( ), around the language; found {groups}")
+        return value
+
+
+def language_of(name: str, pattern: str) -> str:
+    """Say the language that a file's name gives, or ""."""
+    found = re.search(pattern, name) if pattern else None
+    return (found[1] or "") if found else ""
 
 
 def place(file: File, number: int) -> dict[str, Any]:

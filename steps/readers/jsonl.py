@@ -1,9 +1,9 @@
 """Reader `jsonl`: a record is a line of a .jsonl or .ndjson file, an object with `text`.
 
-For a task also `label`, `spans`, `question` and `answers`, or `target`; `options` say what they are
-called. Spans are [start, end, label] or {"start": , "end": , "label": }, in characters, end
-exclusive, as doccano and Prodigy export them. What says no `source` has the file's name, what says
-no `group` stands alone.
+For a task also `label`, `labels`, `score`, `pair`, `spans`, `question` and `answers`, or `target`,
+by its type; `options` say what they are called. Labels are a list (one string is one of one), spans
+[start, end, label] or {"start": , "end": , "label": }, in characters, end exclusive, as doccano and
+Prodigy export them. What says no `source` has the file's name, what says no `group` stands alone.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from steps.readers import fields
 from steps.readers.files import File, Line, lines, place
 
-KIND = {"documents", "classification", "tokens", "question_answering", "translation"}
+KIND = fields.ALL
 SUFFIXES = (".jsonl", ".ndjson")
 
 

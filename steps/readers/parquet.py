@@ -1,6 +1,7 @@
 """Reader `parquet`: a record is a row of a .parquet file; `options` name its columns.
 
-A class label of the hub's data sets, a number, is read as its name, which the schema knows.
+A class label of the hub's data sets, a number (or a list of them), is read as its name, which the
+schema knows.
 """
 
 import json
@@ -14,7 +15,7 @@ from steps.core.entry import StepError
 from steps.readers import fields
 from steps.readers.files import File, place
 
-KIND = {"documents", "classification", "tokens", "question_answering", "translation"}
+KIND = fields.ALL
 SUFFIXES = (".parquet",)
 ROWS = 500  # in memory at a time
 Names = dict[str, list[str]]
@@ -57,9 +58,16 @@ def records(
                 yield begun | {"text": "", "reason": "not_utf8"}
                 continue
             for column, labels in names.items():
-                if type(at := row.get(column)) is int:
-                    row[column] = labels[at] if 0 <= at < len(labels) else None
+                row[column] = _class_name(row.get(column), labels)
             yield fields.record(row, begun, options)
+
+
+def _class_name(found: Any, labels: list[str]) -> Any:
+    if isinstance(found, list):
+        return [_class_name(one, labels) for one in found]
+    if type(found) is not int:
+        return found
+    return labels[found] if 0 <= found < len(labels) else None
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
@@ -99,8 +107,16 @@ def class_names(schema: pa.Schema) -> Names:
 def labels_of(info: Any) -> Names:
     """Find the class labels among the features of a data set's description."""
     features = info.get("features") if isinstance(info, dict) else None
+    inner = {name: _inner(feature) for name, feature in (features or {}).items()}
     return {
         name: feature["names"]
-        for name, feature in (features or {}).items()
+        for name, feature in inner.items()
         if isinstance(feature, dict) and isinstance(feature.get("names"), list)
     }
+
+
+def _inner(feature: Any) -> Any:
+    """Of a list's feature that of its items, as `datasets` writes it now and wrote it before."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    return feature.get("feature", feature) if isinstance(feature, dict) else feature

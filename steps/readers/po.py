@@ -2,7 +2,8 @@
 
 Of a plural each form is a record: the first one of several translates msgid, all others
 msgid_plural. Fuzzy, untranslated and obsolete messages are bad records. A catalogue is read whole
-or not at all: one that breaks gettext's syntax is one bad record, with the line.
+or not at all: one that breaks gettext's syntax is one bad record, with the line. The language is
+the one that the header says it is translated into.
 """
 
 import codecs
@@ -25,6 +26,7 @@ LINE = re.compile(  # polib cuts the last letter off a string without its end
     re.DOTALL,
 )
 CHARSET = re.compile(rb"Content-Type:.+?charset=([\w.:-]+)")
+LANGUAGE = re.compile(r"^Language: *([\w@.-]+)", re.MULTILINE)
 HEAD = 1 << 20  # bytes that the header is looked for in
 
 
@@ -46,10 +48,12 @@ def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     except Damaged:
         bad, messages = Line(1, "", "truncated"), []
     base = place(file, 1) | ({"group": file.name} if options.group == "file" else {})
+    header = next((message.msgstr for message in messages if _is_header(message)), "")
+    base |= {"language": said[1]} if (said := LANGUAGE.search(header)) else {}
     if bad:
         place_of_bad = {"place": f"{file.name}:{bad.number}"}
         yield base | place_of_bad | {"text": bad.text[:SHOWN], "reason": bad.reason}
-    for message in messages:
+    for message in (one for one in messages if not _is_header(one)):
         for form, record in _records(message, options.side):
             where = f"{file.name}:{max(message.linenum, 1)}{form}"
             alone = {"group": where} if options.group == "message" else {}
@@ -76,7 +80,11 @@ def _parse(path: Path) -> tuple[Line | None, list[polib.POEntry]]:
     kept = sum(len(message.msgstr_plural) or 1 for message in messages)
     if (len(messages), kept) != (words["msgid"], words["msgstr"]):
         return Line(1, "", "not_po"), []  # a msgid without msgstr, which polib forgets
-    return None, [message for message in messages if message.msgid or message.msgctxt]
+    return None, messages
+
+
+def _is_header(message: polib.POEntry) -> bool:
+    return not (message.msgid or message.msgctxt)
 
 
 def _charset(path: Path) -> str:

@@ -9,16 +9,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from steps.core.params import Section
 from steps.readers.columns import Unreadable
-from steps.readers.files import SHOWN, File, split_of, text_of
+from steps.readers.files import SHOWN, File, Named, split_of, text_of
 
 KIND = {"documents", "question_answering"}
 SUFFIXES = (".json",)
 
 
-class Options(Section):
-    pass
+class Options(Named):
+    """None of its own; `xquad.de.json`: language_in_name is `xquad[.](..)[.]json`."""
 
 
 def read(file: File, options: Options) -> Iterator[dict[str, Any]]:

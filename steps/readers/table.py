@@ -1,7 +1,8 @@
 """Reader `csv`: a record is a row of a .csv or .tsv file.
 
-`options` name its columns; without a header (`header: false`) by their numbers, from 1. `spans` and
-`answers` are JSON in their cells. `quoted: false` where quotes are characters as all others.
+`options` name its columns; without a header (`header: false`) by their numbers, from 1. `labels`,
+`spans` and `answers` are JSON in their cells. `quoted: false` where quotes are characters as all
+others.
 """
 
 import csv
@@ -14,7 +15,7 @@ from steps.core.entry import StepError
 from steps.readers import fields, files
 from steps.readers.files import File, place
 
-KIND = {"documents", "classification", "tokens", "question_answering", "translation"}
+KIND = fields.ALL
 SUFFIXES = (".csv", ".tsv")
 
 
