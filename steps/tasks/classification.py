@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from steps.core.entry import StepError
-from steps.tasks import Prediction
+from steps.tasks import Item, Prediction, unseen
 
-POOL = "mean"
-TFIDF = True
+OUTPUT = "classes"
+INPUTS: tuple[str, ...] = ("text",)
+LEVEL = "text"
+WEIGHED = True
 WORD = re.compile(r"\w+")
 
 
-def labels(examples: list[dict[str, Any]]) -> list[str]:
+def labels(examples: list[Item]) -> list[str]:
     return sorted({example["label"] for example in examples})
 
 
-def reference(example: dict[str, Any]) -> str:
+def reference(example: Item) -> str:
     return str(example["label"])
 
 
@@ -27,26 +28,39 @@ def classes(labels: list[str]) -> list[str]:
     return labels
 
 
-def units(text: str) -> list[tuple[int, int]]:
-    return [(0, len(text))]
+def units(item: Item) -> list[tuple[int, int]]:
+    return [(0, len(item["text"]))]
 
 
-def targets(example: dict[str, Any], classes: list[str]) -> list[int]:
+def targets(example: Item, classes: list[str]) -> np.ndarray:
     if example["label"] not in classes:
-        raise StepError(f"label {example['label']!r} of example {example['id']} is not in training")
-    return [classes.index(example["label"])]
+        raise unseen(example, example["label"])
+    return np.array([classes.index(example["label"])], dtype=np.int64)
 
 
-def features(text: str) -> list[dict[str, float]]:
+def features(item: Item) -> list[dict[str, float]]:
     """Count the text's words and pairs of neighbouring words."""
-    words = WORD.findall(text.lower())
-    pairs = (f"{left} {right}" for left, right in itertools.pairwise(words))
-    return [{gram: float(n) for gram, n in Counter([*words, *pairs]).items()}]
+    return [counts(grams(words(item["text"])))]
 
 
-def decode(text: str, probabilities: np.ndarray, classes: list[str]) -> Prediction:
-    """probabilities: (1, classes)."""
-    row = probabilities[0]
+def words(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def grams(words: list[str]) -> list[str]:
+    """Words, and pairs of neighbours."""
+    return [*words, *(f"{left} {right}" for left, right in itertools.pairwise(words))]
+
+
+def counts(names: list[str]) -> dict[str, float]:
+    return {name: float(n) for name, n in Counter(names).items()}
+
+
+def decode(items: list[Item], raws: list[Any], classes: list[str]) -> list[Prediction]:
+    return [_decode(raw[0], classes) for raw in raws]
+
+
+def _decode(row: np.ndarray, classes: list[str]) -> Prediction:
     best = int(row.argmax())
     shares = {name: float(share) for name, share in zip(classes, row, strict=True)}
     answer = {"label": classes[best], "confidence": float(row[best]), "probabilities": shares}
