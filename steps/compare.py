@@ -6,13 +6,14 @@ METRICS is the folder of metrics: evaluate/TASK and finetune/TASK (costs), adapt
 """
 
 from collections.abc import Iterable, Mapping
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 from steps.core.entry import StepError, run
 from steps.core.files import read_json, whole, write_json, write_text
 from steps.core.params import Recipe, choose, load
-from steps.judge import adaptation
+from steps.judge import ablation, adaptation
 from steps.judge.contest import (
     PARTS,
     Candidate,
@@ -43,12 +44,16 @@ def compare(
         "type": test.kind,
         "metric": contest.metric.name,
         "metric_title": contest.metric.title,
+        "metric_meaning": contest.metric.meaning,
+        "lower_is_better": contest.metric.better < 0,
         "winner": contest.winner,
         "baseline": contest.baseline,
         "seed": contest.seed,
         "ranking": contest.ranking,
         "candidates": {name: described(contest, name, slices) for name in contest.candidates},
         "adaptation": adaptation.compare(contest, recipes, losses),
+        "ablations": ablation.compare(contest, recipes),
+        "left_out": dict(contest.left_out),
         "verdict": against_baseline(contest),
         "contamination": contamination(contest),
         "slices": contest.by_slice(contest.winner, contest.baseline, slices),
@@ -61,13 +66,13 @@ def compare(
 
 
 def verify(contest: Contest) -> None:
-    """Score winner and baseline on test once more, by scikit-learn or seqeval; they must agree."""
+    """Score winner and baseline on test once more, by the metric's library; they must agree."""
     truth = contest.references["test"].values
     for name in {contest.winner, contest.baseline}:
         said = contest.candidates[name].parts["test"].values
         for (seed, ours), values in zip(contest.seeds("test", name).items(), said, strict=True):
             theirs = library_score(contest.metric.name, truth, values)
-            if abs(ours - theirs) > 1e-5:
+            if not isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-5):
                 raise StepError(
                     f"{contest.task} {name}, seed {seed}: {contest.metric.name} is {ours} here and "
                     f"{theirs} by its library; this is a defect of Outplant, and nothing is decided"
@@ -87,14 +92,14 @@ def summary(comparison: dict[str, Any]) -> dict[str, Any]:
 def read_candidates(
     task: str, recipes: Iterable[str], predictions: Path, metrics: Path
 ) -> dict[str, Candidate]:
-    """Read what `evaluate` and `finetune` saved of each recipe; StepError where one is missing."""
+    """Read what `evaluate` and `finetune` saved of each recipe that is not left out of the task.
+
+    StepError where one is missing.
+    """
+    left = left_out(recipes, predictions)
     found = {}
-    for name in sorted(recipes):
+    for name in sorted(set(recipes) - left.keys()):
         folder = predictions / name
-        if not folder.is_dir():
-            raise StepError(
-                f"no predictions of {name} in {predictions}; run `dvc repro` to make them"
-            )
         parts = {part: read_predictions(folder, part) for part in PARTS}
         costs = {
             key: read_json(metrics / stage / task / f"{name}.json").get(key)
@@ -103,6 +108,21 @@ def read_candidates(
         }
         about = parts["test"].about
         found[name] = Candidate(name, parts, about, costs | {"parameters": about["parameters"]})
+    return found
+
+
+def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
+    """Recipes that are not for this task -> why, as `evaluate` wrote it."""
+    found = {}
+    for name in sorted(recipes):
+        folder = predictions / name
+        if not folder.is_dir():
+            raise StepError(
+                f"no predictions of {name} in {predictions}; run `dvc repro` to make them"
+            )
+        reason = read_json(folder / "candidate.json").get("left_out")
+        if reason is not None:
+            found[name] = str(reason)
     return found
 
 
@@ -117,6 +137,7 @@ def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, s
         read_candidates(task, params.recipes, predictions, metrics),
         params.gate.baseline,
         params.judge,
+        left_out(params.recipes, predictions),
     )
     verify(contest)
     losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}

@@ -17,7 +17,7 @@ from steps.core.params import Evaluation, Task, choose, load
 from steps.judge.calibration import calibration, corrects
 from steps.judge.metrics import compute
 from steps.tasks import Prediction, task_type
-from steps.transfer.checkpoints import load_candidate
+from steps.transfer.checkpoints import checkpoint_files, load_candidate
 
 PARTS = ("validation", "test")
 SCHEMA = pa.schema(
@@ -45,7 +45,7 @@ def evaluate(
         predictor = load_candidate(start, candidate, folder, batch_size)
         for part, rows in parts.items():
             began = time.perf_counter()
-            found[part][folder] = predictor.predictions([row["text"] for row in rows])
+            found[part][folder] = predictor.predictions(rows)
             seconds.append((time.perf_counter() - began) / max(1, len(rows)))
     return found, float(np.median(seconds))
 
@@ -106,6 +106,14 @@ def main(
 ) -> None:
     params = load()
     about = read_json(candidate / "candidate.json")
+    if "left_out" in about:
+        for file, said in (
+            (out / "candidate.json", about),
+            (metrics, {"left_out": about["left_out"]}),
+        ):
+            write_json(file, said)
+        write_json(calibration_curve, [])
+        return
     knobs = choose(about["task"], params.tasks, "task")
     parts = {part: read_rows(splits / f"{part}.parquet") for part in PARTS}
     found, seconds = evaluate(start, candidate, parts, params.evaluation.batch_size)
@@ -124,7 +132,7 @@ def sizes(start: Path, candidate: Path, about: dict[str, Any]) -> dict[str, int]
 
     folder = candidate / about["weights"][str(about["seeds"][0])]
     own = {file.name: file for file in folder.iterdir()}
-    files = {file.name: file for file in start.iterdir() if file.name != "start.json"} | own
+    files = {file.name: file for file in checkpoint_files(start)} | own
     total = 0
     for file in files.values():
         if file.suffix == ".safetensors":

@@ -4,24 +4,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from steps.core.candidates import AUGMENTED, CANDIDATES
 from steps.core.params import Recipe
 from steps.judge.bootstrap import verdict
 from steps.judge.contest import Contest
-from steps.judge.wording import worth
+from steps.judge.wording import turned, worth
 
-MODELS = "models/"  # where checkpoints that were adapted lie; any other start is a base
+MODELS = "models/"  # where checkpoints that were adapted lie
 DOMAIN = "domain/"  # parts on which a control is measured: its original's text
+OWN = {"start", "without", "tasks"}  # what twins need not have in common
 
 Recipes = Mapping[str, Recipe]
 Losses = Mapping[str, Mapping[str, Any]]  # an adaptation -> what metrics/adapt has of it
 
 
 def compare(contest: Contest, recipes: Recipes, losses: Losses) -> list[dict[str, Any]]:
-    """One entry for each adapted recipe and its twin from the base."""
+    """One entry for each adapted recipe and its twin from the base, where both are candidates."""
+    there = {name: recipe for name, recipe in recipes.items() if name in contest.candidates}
     return [
         _entry(contest, base, adapted, twins, losses)
-        for twins in _twins(recipes)
-        for base in sorted(name for name, start in twins.items() if not _adaptation(start))
+        for twins in _twins(there)
+        for base in sorted(name for name, start in twins.items() if _is_base(start))
         for adapted in sorted(name for name, start in twins.items() if _adaptation(start))
     ]
 
@@ -30,13 +33,17 @@ def _twins(recipes: Recipes) -> list[dict[str, str]]:
     """Recipe -> start, in groups whose strategy and knobs are the same."""
     groups: dict[str, dict[str, str]] = {}
     for name, recipe in recipes.items():
-        knobs = {key: value for key, value in recipe.model_dump().items() if key != "start"}
+        knobs = recipe.model_dump(exclude=OWN)
         groups.setdefault(json.dumps(knobs, sort_keys=True), {})[name] = recipe.start
     return [twins for _, twins in sorted(groups.items())]
 
 
 def _adaptation(start: str) -> str:
     return start.removeprefix(MODELS).strip("/") if start.startswith(MODELS) else ""
+
+
+def _is_base(start: str) -> bool:
+    return not start.startswith((MODELS, CANDIDATES, AUGMENTED))
 
 
 def _entry(
@@ -57,8 +64,8 @@ def _entry(
         "split": _split(contest, base, adapted, twins, losses),
         **_judged(contest, adapted, base),
     }
-    title, confidence = contest.metric.title, contest.judge.confidence
-    return entry | {"sentence": worth(entry, title, confidence)}
+    unit = turned(contest.metric.title, contest.metric.better < 0)
+    return entry | {"sentence": worth(entry, unit, contest.judge.confidence)}
 
 
 def _original(adaptation: str, losses: Losses) -> Any:

@@ -14,16 +14,19 @@ items alone would promote 2 to 28%. The price is power: at 500 items a true gain
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steps.core.entry import StepError
 from steps.core.params import Judge
-from steps.judge.metrics import Array, Metric
+from steps.judge.metrics import Metric
+from steps.judge.values import Array
 
 CHUNK_DRAWS = 4_000_000  # item draws held at once: about 70 MB
 POWER = 0.8  # of the minimum detectable effect
+EXACT = 2**24  # the most that float32 adds up to by whole numbers without an error
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Score of a minus score of b; `detectable` is the effect found 8 times in 10 at this size."""
+    """How much better a scores than b: a - b, or b - a where the metric's less is better.
+
+    `detectable` is the effect found 8 times in 10 at this size.
+    """
 
     difference: float
     low: float
@@ -64,7 +70,7 @@ class Resamples:
             raise StepError(
                 f"candidates with {sorted(sizes)} items; compare them on the same items"
             )
-        self.confidence = judge.confidence
+        self.confidence, self.better = judge.confidence, metric.better
         self.points = {name: point(counts, metric) for name, counts in statistics.items()}
         scores = _resample(list(statistics.values()), metric, judge.resamples, judge.seed)
         self.scores = dict(zip(statistics, scores, strict=True))
@@ -79,14 +85,18 @@ class Resamples:
         return self.contrast({a: 1.0, b: -1.0})
 
     def contrast(self, weights: dict[str, float]) -> Paired:
-        """Interval of a weighted sum of candidates' scores, as in a mean of differences."""
-        differences = np.sum([w * self.scores[name] for name, w in weights.items()], axis=0)
+        """Interval of a weighted sum of candidates' scores, as in a mean of differences.
+
+        Scores of which less is better are turned first.
+        """
+        turned = {name: self.better * w for name, w in weights.items()}
+        differences = np.sum([w * self.scores[name] for name, w in turned.items()], axis=0)
         low, high = _bounds(differences, self.confidence)
         better = (differences > 0).mean() + (differences == 0).mean() / 2
         normal = NormalDist()
         reach = normal.inv_cdf((1 + self.confidence) / 2) + normal.inv_cdf(POWER)
         sd = float(differences.std())
-        value = sum(w * self.points[name] for name, w in weights.items())
+        value = sum(w * self.points[name] for name, w in turned.items())
         return Paired(value, low, high, sd, float(better), reach * sd)
 
 
@@ -124,9 +134,10 @@ def _resample(counts: list[Array], metric: Metric, resamples: int, seed: int) ->
     flat = np.concatenate(
         [np.moveaxis(c, 1, 0).reshape(items, -1) for c in counts], axis=1
     )  # (items, candidates * seeds * k)
+    flat = flat.astype(_exact(flat))
     parts = []
     for weights in _weights(draw_items, items, resamples):
-        sums = np.split(weights @ flat.astype(weights.dtype), _edges(counts), axis=1)
+        sums = np.split(weights.astype(flat.dtype) @ flat, _edges(counts), axis=1)
         parts.append(
             [_mean_of_seeds(s, c, metric, draw_seeds) for s, c in zip(sums, counts, strict=True)]
         )
@@ -136,7 +147,7 @@ def _resample(counts: list[Array], metric: Metric, resamples: int, seed: int) ->
 def _weights(
     draw: np.random.Generator, items: int, resamples: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield (chunk, items): how often a resample holds an item; float32 is exact for counts."""
+    """Yield (chunk, items): how often a resample holds an item."""
     chunk = max(1, CHUNK_DRAWS // items)
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
@@ -146,12 +157,18 @@ def _weights(
         yield counted.reshape(rows, items).astype(np.float32)
 
 
+def _exact(flat: Array) -> type[np.floating[Any]]:
+    """The quickest type that adds these up rightly: float32 for counts, float64 for the rest."""
+    most = len(flat) * np.abs(flat).max(initial=0)
+    return np.float32 if most < EXACT and (flat == np.rint(flat)).all() else np.float64
+
+
 def _edges(counts: list[Array]) -> list[int]:
     return [int(edge) for edge in np.cumsum([c.shape[0] * c.shape[2] for c in counts])[:-1]]
 
 
 def _mean_of_seeds(
-    sums: npt.NDArray[np.float32], counts: Array, metric: Metric, draw: np.random.Generator
+    sums: npt.NDArray[np.floating[Any]], counts: Array, metric: Metric, draw: np.random.Generator
 ) -> Array:
     """Score (chunk, seeds * k) sums, and average over the seeds that are drawn."""
     seeds, _, k = counts.shape

@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from steps.judge.answer_metrics import exact_match
 from steps.judge.bootstrap import rounded
-from steps.judge.metrics import Values, spans
+from steps.judge.metrics import ONE_LABEL
+from steps.judge.values import Value, Values, spans, tagged
 
-WORD = re.compile(r"\w+|[^\w\s]")  # the units that a tokens' confidence is the mean of
+# The units that a tokens' confidence is the mean of, as steps.tasks.tokens has them.
+ALONE = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+WORD = re.compile(rf"(?:[^\W{ALONE}]|[{MARKS}])+|[^\s]")
 
 
 def calibration(
@@ -17,8 +22,11 @@ def calibration(
 ) -> dict[str, Any]:
     """Expected calibration error over bins of equal width; the curve has the bins that hold items.
 
-    Guo et al. 2017, arXiv:1706.04599. `corrects` are 0 or 1, or shares between them.
+    Guo et al. 2017, arXiv:1706.04599. `corrects` are 0 or 1, or shares between them. Without any,
+    where nothing is right or wrong, the error is None and the curve empty.
     """
+    if not len(corrects):
+        return {"ece": None, "curve": []}
     said, right = np.asarray(confidences, float).ravel(), np.asarray(corrects, float).ravel()
     of = np.minimum((said * bins).astype(int), bins - 1)
     curve, error = [], 0.0
@@ -41,20 +49,39 @@ def calibration(
 def corrects(
     kind: str, texts: Sequence[str], references: Values, predictions: Values
 ) -> list[float]:
-    """How right each prediction is: 0 or 1; for tokens the share of words with the right label.
+    """How right each prediction is: 0, 1, or for tokens, tags and multilabel a share.
 
-    A tokens' confidence is a mean over tokens, so that exact agreement of all spans would be
-    the wrong thing to hold it against.
+    Their confidence is a mean, over words or over labels, so that agreement of all would be the
+    wrong thing to hold it against. [] where nothing is right or wrong: a number, a text, a rank.
     """
-    pairs = zip(texts, references, predictions, strict=True)
-    if kind == "classification":
-        return [float(reference == prediction) for _, reference, prediction in pairs]
-    return [_words_right(*pair) for pair in pairs]
+    pairs = list(zip(references, predictions, strict=True))
+    if kind in ONE_LABEL:
+        return [float(reference == prediction) for reference, prediction in pairs]
+    if kind == "multilabel":
+        return _decisions_right(pairs)
+    if kind == "tokens":
+        return [_words_right(text, *pair) for text, pair in zip(texts, pairs, strict=True)]
+    if kind == "tags":
+        return [_share([label == said for label, said in tagged(*pair)]) for pair in pairs]
+    if kind == "question_answering":
+        return [exact_match(*pair) for pair in pairs]
+    return []
+
+
+def _decisions_right(pairs: Sequence[tuple[Value, Value]]) -> list[float]:
+    """The share of labels, of those in use anywhere here, that are rightly given or withheld."""
+    labels = {label for pair in pairs for value in pair for label in value}
+    wrong = [len(set(reference) ^ set(prediction)) for reference, prediction in pairs]
+    return [1 - count / len(labels) if labels else 1.0 for count in wrong]
+
+
+def _share(right: Sequence[bool]) -> float:
+    return float(np.mean(right)) if right else 1.0
 
 
 def _words_right(text: str, reference: Any, prediction: Any) -> float:
     truth, said = (_word_labels(text, value) for value in (reference, prediction))
-    return float(np.mean([a == b for a, b in zip(truth, said, strict=True)])) if truth else 1.0
+    return _share([a == b for a, b in zip(truth, said, strict=True)])
 
 
 def _word_labels(text: str, value: Any) -> list[str]:

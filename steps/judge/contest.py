@@ -1,17 +1,20 @@
 """All candidates of a task on the same items: winner, intervals, differences, slices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from steps.core.entry import StepError
 from steps.core.params import Judge, choose
 from steps.judge.bootstrap import Paired, Resamples, rounded, verdict
+from steps.judge.degenerate import one_thing
 from steps.judge.load import Predictions, References
-from steps.judge.metrics import Array, Metric
+from steps.judge.metrics import Metric
 from steps.judge.slices import halves, kinds_for, places, slices
+from steps.judge.values import Array
 
 PARTS = ("validation", "test")
 NOTHING = Paired(0.0, 0.0, 0.0, 0.0, 0.5, 0.0)  # a candidate against itself
@@ -29,7 +32,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Contest:
-    """Candidates of one task, their references by part, and the rules."""
+    """Candidates of one task, their references by part, and the rules.
+
+    `left_out`: recipes that are not for this task, and why.
+    """
 
     task: str
     metric: Metric
@@ -37,8 +43,14 @@ class Contest:
     candidates: dict[str, Candidate]
     baseline: str
     judge: Judge
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.baseline in self.left_out:
+            raise StepError(
+                f"gate.baseline {self.baseline!r} is left out of task {self.task} "
+                f"({self.left_out[self.baseline]}); take a recipe that is for all tasks"
+            )
         choose(self.baseline, self.candidates, "candidate (gate.baseline)")
 
     @cached_property
@@ -63,18 +75,23 @@ class Contest:
         pairs = zip(self.candidates[name].parts[part].seeds, scores, strict=True)
         return {seed: rounded(score) for seed, score in pairs}
 
+    def merits(self, part: str, name: str) -> dict[int, float]:
+        """Score of each seed, turned where less is better: more is better."""
+        scores = self.seeds(part, name)
+        return {seed: self.metric.better * score for seed, score in scores.items()}
+
     @cached_property
     def ranking(self) -> list[str]:
         """Candidates from best to worst by validation alone; ties go to the smaller, then by name.
 
         The test part is not looked at: what is chosen on it would be flattered by it.
         """
-        means = {
-            name: rounded(float(np.mean(list(self.seeds("validation", name).values()))))
+        merits = {
+            name: rounded(float(np.mean(list(self.merits("validation", name).values()))))
             for name in self.candidates
         }
         size = {name: one.costs.get("parameters") or 0 for name, one in self.candidates.items()}
-        return sorted(self.candidates, key=lambda name: (-means[name], size[name], name))
+        return sorted(self.candidates, key=lambda name: (-merits[name], size[name], name))
 
     @property
     def winner(self) -> str:
@@ -83,11 +100,11 @@ class Contest:
     @cached_property
     def seed(self) -> int:
         """The winner's best seed on validation: the one that is bundled."""
-        scores = self.seeds("validation", self.winner)
-        return min(scores, key=lambda seed: (-scores[seed], seed))
+        merits = self.merits("validation", self.winner)
+        return min(merits, key=lambda seed: (-merits[seed], seed))
 
     def versus(self, a: str, b: str) -> Paired:
-        """Score of a minus score of b on test."""
+        """How much better a scores than b on test."""
         return NOTHING if a == b else self.resamples["test"].paired(a, b)
 
     def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
@@ -123,6 +140,7 @@ def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, An
         **one.costs,
         **part,
         "vs_baseline": against,
+        "degenerate_seeds": _degenerate(contest.references["test"], one.parts["test"]),
         "slices": slices(
             examples, kinds_for(examples, kinds), counts, contest.metric, contest.judge.min_slice
         ),
@@ -167,3 +185,9 @@ def _scores(contest: Contest, part: str, name: str) -> dict[str, Any]:
         "high": rounded(found.high),
         "seeds": {str(seed): score for seed, score in seeds.items()},
     }
+
+
+def _degenerate(references: References, said: Predictions) -> list[int]:
+    """Name the seeds whose predictions are all one while the references are not."""
+    seeds = zip(said.seeds, said.values, strict=True)
+    return [s for s, values in seeds if one_thing(references.kind, references.values, values)]

@@ -11,12 +11,14 @@ import numpy as np
 
 from steps.core.entry import StepError
 from steps.core.files import read_json, read_rows
-from steps.judge.metrics import Array, Metric, Value, spans, stack
+from steps.core.params import choose
+from steps.judge.metrics import Metric, stack
+from steps.judge.values import REFERENCES, Array, Value, spans
 
 
 @dataclass(frozen=True)
 class References:
-    """One split of a task, sorted by id; `values` are labels or spans."""
+    """One split of a task, sorted by id; what `values` are is said in steps.judge.values."""
 
     kind: str
     labels: list[str]
@@ -52,9 +54,8 @@ def read_references(folder: Path, split: str) -> References:
     task = read_json(folder / "task.json")
     rows = sorted(read_rows(folder / f"{split}.parquet"), key=lambda row: str(row["id"]))
     kind = str(task["type"])
-    values = [
-        row["label"] if kind == "classification" else sorted(spans(row["spans"])) for row in rows
-    ]
+    reference = choose(kind, REFERENCES, "task type")
+    values = [reference(row) for row in rows]
     return References(kind, list(task["labels"]), [str(r["id"]) for r in rows], rows, values)
 
 
@@ -103,4 +104,5 @@ def _same(expected: Sequence[str], found: Sequence[str], where: str) -> None:
 
 def _value(said: str) -> Value:
     value = json.loads(said)
-    return value if isinstance(value, str) else sorted(spans(value))
+    listed = isinstance(value, list) and any(isinstance(one, list | dict) for one in value)
+    return sorted(spans(value)) if listed else value

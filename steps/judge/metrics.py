@@ -1,107 +1,200 @@
-"""Metrics as sums over items: a score is a function of added-up counts, so that any resample of the
-items is scored by one matrix product (the paired bootstrap), and equal to scikit-learn and seqeval.
-
-A *value* is a reference or a prediction: a label (classification), or spans `[start, end, label]`
-in characters, end exclusive (tokens).
+"""Metrics as sums over items: a score is a function of added-up statistics, so that any resample of
+the items is scored by one matrix product (the paired bootstrap), and equal to what the library of
+the field gives. What a value is, by task type: steps.judge.values.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steps.core.entry import StepError
 from steps.core.params import choose
+from steps.judge import answer_metrics as answers
+from steps.judge import label_metrics as labelled
+from steps.judge import number_metrics as numbers
+from steps.judge import rank_metrics as ranks
+from steps.judge import span_metrics as marked
+from steps.judge import text_metrics as texts
+from steps.judge.values import Array, Values, f1, mean
 
-Array = npt.NDArray[np.float64]
-Value = Any  # str | list[tuple[int, int, str]]
-Values = Sequence[Value]
+ONE_LABEL = ("classification", "sentiment", "pairs")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`statistics` gives (items, k) whole numbers that add up; `score` maps (..., k) to (...)."""
+    """`statistics` gives (items, k) numbers that add up; `score` maps (..., k) to (...).
+
+    `meaning`: one sentence for readers of a report. `better` is -1 where less is better: scores
+    stay what they are, and whatever ranks or subtracts them turns them.
+    """
 
     name: str
     title: str
-    type: str
+    types: tuple[str, ...]
     statistics: Callable[[Values, Values, Sequence[str]], Array]
     score: Callable[[Array], Array]
+    meaning: str
+    better: int = 1
 
 
-def accuracy_statistics(references: Values, predictions: Values, labels: Sequence[str]) -> Array:
-    """Return (items, 2): right, counted."""
-    right = [float(a == b) for a, b in zip(references, predictions, strict=True)]
-    return np.stack([np.array(right), np.ones(len(right))], axis=1)
-
-
-def accuracy_score(sums: Array) -> Array:
-    """Share of the items that are right; 0 where there are none."""
-    return _share(sums[..., 0], sums[..., 1])
-
-
-def macro_f1_statistics(references: Values, predictions: Values, labels: Sequence[str]) -> Array:
-    """Return (items, 3 * labels): right, predicted and referenced, each one-hot over the labels."""
-    of = {label: place for place, label in enumerate(labels)}
-    truth, said = _places(references, of), _places(predictions, of)
-    rows = np.arange(len(truth))
-    counts = np.zeros((len(rows), 3, len(of)))
-    counts[rows, 0, truth] = truth == said
-    counts[rows, 1, said] = 1
-    counts[rows, 2, truth] = 1
-    return counts.reshape(len(rows), 3 * len(of))
-
-
-def macro_f1_score(sums: Array) -> Array:
-    """Mean F1 over the labels that are in the sample's references or predictions.
-
-    That is scikit-learn's `f1_score(average="macro")` with its default labels: a label that a
-    sample holds nowhere is no part of its mean, and not a zero that only says that it is rare.
-    """
-    right, predicted, referenced = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
-    seen = predicted + referenced
-    return _share(_share(2 * right, seen).sum(-1), (seen > 0).sum(-1))
-
-
-def span_f1_statistics(references: Values, predictions: Values, labels: Sequence[str]) -> Array:
-    """Return (items, 3) numbers of spans: right in bounds and label, predicted, referenced."""
-    rows = []
-    for reference, prediction in zip(references, predictions, strict=True):
-        truth, said = spans(reference), spans(prediction)
-        rows.append((len(truth & said), len(said), len(truth)))
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
-
-
-def span_f1_score(sums: Array) -> Array:
-    """Micro F1 over all spans of the sample, as seqeval's strict mode; 0 where there is none."""
-    return _share(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
-
-
-def spans(value: Value) -> set[tuple[int, int, str]]:
-    """Spans as a set, from `[start, end, label]` or from dicts of these keys."""
-    rows = [(s["start"], s["end"], s["label"]) if isinstance(s, dict) else s for s in value]
-    return {(int(start), int(end), str(label)) for start, end, label in rows}
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric(
-        "accuracy", "accuracy", "classification", accuracy_statistics, accuracy_score
+_ALL = (
+    Metric(
+        "accuracy",
+        "accuracy",
+        ONE_LABEL,
+        labelled.accuracy,
+        mean,
+        "The share of items that are right.",
     ),
-    "macro_f1": Metric(
-        "macro_f1", "macro-F1", "classification", macro_f1_statistics, macro_f1_score
+    Metric(
+        "macro_f1",
+        "macro-F1",
+        (*ONE_LABEL, "multilabel"),
+        labelled.by_label,
+        labelled.macro_f1,
+        "The mean of the labels' F1: a rare label weighs as much as a frequent one.",
     ),
-    "span_f1": Metric("span_f1", "span F1", "tokens", span_f1_statistics, span_f1_score),
-}
+    Metric(
+        "micro_f1",
+        "micro-F1",
+        ("multilabel",),
+        labelled.over_labels,
+        f1,
+        "F1 of the labels of all items together: a frequent label weighs more than a rare one.",
+    ),
+    Metric(
+        "pearson",
+        "Pearson's r",
+        ("regression",),
+        numbers.products,
+        numbers.correlation,
+        "How nearly predictions lie on a rising line over the references: 1 on it, 0 anywhere.",
+    ),
+    Metric(
+        "spearman",
+        "Spearman's ρ",
+        ("regression",),
+        numbers.rank_products,
+        numbers.correlation,
+        "Whether predictions have the references' order; resamples and slices keep the ranks that"
+        " items have among all.",
+    ),
+    Metric(
+        "mae",
+        "mean absolute error",
+        ("regression",),
+        numbers.absolute_error,
+        mean,
+        "How far a prediction is from its reference, in the references' own units.",
+        better=-1,
+    ),
+    Metric(
+        "span_f1",
+        "span F1",
+        ("tokens",),
+        marked.span_counts,
+        f1,
+        "An entity counts only where both its bounds and its label are right.",
+    ),
+    Metric(
+        "tag_accuracy",
+        "tag accuracy",
+        ("tags",),
+        marked.tag_counts,
+        mean,
+        "The share of words with the right tag.",
+    ),
+    Metric(
+        "exact_match",
+        "exact match",
+        ("question_answering",),
+        answers.exact_matches,
+        mean,
+        "The share of questions answered in the words of a reference, but for case, punctuation and"
+        " articles; to a question without an answer nothing must be said.",
+    ),
+    Metric(
+        "answer_f1",
+        "answer F1",
+        ("question_answering",),
+        answers.answer_f1s,
+        mean,
+        "F1 of an answer's words against the nearest reference, mean over questions; to a question"
+        " without an answer nothing must be said.",
+    ),
+    Metric(
+        "bleu",
+        "BLEU",
+        ("translation",),
+        texts.bleu_counts,
+        texts.bleu,
+        "Runs of one to four words that targets have too, over all texts together, less a penalty"
+        " for brevity (sacreBLEU, 13a), as a share.",
+    ),
+    Metric(
+        "chrf",
+        "chrF",
+        ("translation",),
+        texts.chrf_counts,
+        texts.chrf,
+        "Runs of one to six characters that predictions and targets share, over all texts together"
+        " (chrF2), as a share.",
+    ),
+    *(
+        Metric(
+            f"rouge_{name}",
+            f"ROUGE-{name.upper()}",
+            types,
+            texts.rouge(score),
+            mean,
+            f"F1 of {what} that a text shares with its target (by stems), mean over texts.",
+        )
+        for name, types, score, what in (
+            ("1", ("summarisation",), texts.rouge_1, "the words"),
+            ("2", ("summarisation",), texts.rouge_2, "the pairs of neighbouring words"),
+            ("l", ("summarisation", "generation"), texts.rouge_l, "the longest sequence of words"),
+        )
+    ),
+    Metric(
+        "perplexity",
+        "perplexity",
+        ("generation",),
+        texts.losses,
+        texts.perplexity,
+        "Among how many words, equally likely, the model seems to choose at each word of a target.",
+        better=-1,
+    ),
+    *(
+        Metric(
+            f"recall_at_{most}",
+            f"recall@{most}",
+            ("retrieval",),
+            ranks.recall_at(most),
+            mean,
+            f"The share of queries whose passage is among the first {most} that are found.",
+        )
+        for most in (1, 5, 10)
+    ),
+    Metric(
+        "mrr",
+        "MRR",
+        ("retrieval",),
+        ranks.reciprocal_ranks,
+        mean,
+        "Mean of 1 / rank of the right passage: 1 where it always comes first.",
+    ),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def metric_for(name: str, kind: str) -> Metric:
     """Look a metric up for a task type; StepError where it does not fit."""
     metric = choose(name, METRICS, "metric")
-    if metric.type != kind:
-        fits = ", ".join(sorted(m.name for m in METRICS.values() if m.type == kind))
-        raise StepError(f"metric {name!r} is for {metric.type} tasks; for {kind} take: {fits}")
+    if kind not in metric.types:
+        fits = ", ".join(sorted(m.name for m in METRICS.values() if kind in m.types))
+        meant = ", ".join(metric.types)
+        raise StepError(f"metric {name!r} is for {meant} tasks; for {kind} take: {fits}")
     return metric
 
 
@@ -116,17 +209,3 @@ def stack(
 ) -> Array:
     """Return the statistics of several seeds' predictions: (seeds, items, k)."""
     return np.stack([metric.statistics(references, said, labels) for said in seeds])
-
-
-def _places(values: Values, of: dict[str, int]) -> npt.NDArray[np.int64]:
-    unknown = sorted({str(value) for value in values} - of.keys())
-    if unknown:
-        raise StepError(
-            f"label {unknown[0]!r} ({len(unknown)} such) is not among the task's: "
-            f"{', '.join(sorted(of))}; mend the examples or split again"
-        )
-    return np.array([of[value] for value in values], dtype=np.int64)
-
-
-def _share(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)

@@ -22,7 +22,8 @@ def forest(comparison: Mapping[str, Any]) -> str:
         line = comparison["candidates"][comparison["baseline"]]["test"]["mean"]
         axes.axvline(line, color=STAND_INS["baseline"], linewidth=1, linestyle=(0, (4, 3)))
         _names(axes, names, bold=comparison["winner"])
-        axes.set_xlabel(comparison["metric_title"])
+        less = " (lower is better)" if comparison["lower_is_better"] else ""
+        axes.set_xlabel(comparison["metric_title"] + less)
         texts = [comparison["candidates"][name]["test"] for name in names]
         _beside(axes, [f"{t['mean']:.3f}  [{t['low']:.3f}, {t['high']:.3f}]" for t in texts])
         return svg(figure, f"{comparison['metric_title']} of each candidate with its interval")

@@ -11,7 +11,7 @@ from steps.judge.calibration import calibration, corrects
 from steps.judge.contest import Contest
 from steps.judge.mistakes import confusions, errors
 from steps.judge.plots import Row, calibration_plot, differences, forest, role
-from steps.judge.wording import SHOWN, plain, signed, size
+from steps.judge.wording import SHOWN, plain, signed, size, turned
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 ERRORS, CONFUSIONS, CONFLICTS = 20, 12, 5  # rows shown
@@ -54,15 +54,20 @@ def render(comparison: Mapping[str, Any], evidence: Evidence) -> str:
 
 
 def _plots(comparison: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
-    title = comparison["metric_title"]
-    rows = {
-        "differences": (_against_baseline(comparison), f"{title}, difference from the baseline"),
-        "adaptation": (_adaptation(comparison), f"{title}, difference that adaptation makes"),
-        "slices": (_slices(comparison), f"{title}, winner − baseline"),
+    title, less = comparison["metric_title"], comparison["lower_is_better"]
+    said = {
+        "differences": (_against_baseline(comparison), "difference from the baseline"),
+        "adaptation": (_adaptation(comparison), "difference that adaptation makes"),
+        "ablations": (_ablations(comparison), "difference that the addition makes"),
+        "slices": (_slices(comparison), "winner − baseline"),
     }
-    drawn = {name: differences(*found) if found[0] else "" for name, found in rows.items()}
-    curves = calibration_plot(_curves(comparison, evidence))
-    return drawn | {"forest": forest(comparison), "calibration": curves}
+    drawn = {
+        name: differences(rows, turned(f"{title}, {label}", less)) if rows else ""
+        for name, (rows, label) in said.items()
+    }
+    curves = _curves(comparison, evidence)
+    fit = calibration_plot(curves) if any(curves.values()) else ""
+    return drawn | {"forest": forest(comparison), "calibration": fit}
 
 
 def _against_baseline(comparison: Mapping[str, Any]) -> list[Row]:
@@ -77,6 +82,13 @@ def _adaptation(comparison: Mapping[str, Any]) -> list[Row]:
     return [
         (f"{entry['to']} − {entry['from']}", entry, role(comparison, entry["to"]))
         for entry in comparison["adaptation"]
+    ]
+
+
+def _ablations(comparison: Mapping[str, Any]) -> list[Row]:
+    return [
+        (f"{entry['recipe']} − {entry['without']}", entry, role(comparison, entry["recipe"]))
+        for entry in comparison["ablations"]
     ]
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from steps.core.entry import StepError
 from steps.core.params import choose
 from steps.judge.bootstrap import point, rounded
-from steps.judge.metrics import Array, Metric
+from steps.judge.metrics import ONE_LABEL, Metric
+from steps.judge.values import Array
 
 SHORT_WORDS, MEDIUM_WORDS = 12, 25
 
@@ -24,14 +26,29 @@ def _length(example: Mapping[str, Any]) -> str:
 
 
 def _label(example: Mapping[str, Any]) -> str:
+    if "label" not in example:
+        raise StepError(
+            "slice 'label' (in params.yaml, tasks) is for examples with one label each; take"
+            " source, length or language"
+        )
     return str(example["label"])
+
+
+def _language(example: Mapping[str, Any]) -> str:
+    return str(example.get("language") or "unknown")
 
 
 def _contamination(example: Mapping[str, Any]) -> str:
     return "contaminated" if example.get("contaminated") else "clean"
 
 
-KINDS = {"source": _source, "length": _length, "label": _label, "contamination": _contamination}
+KINDS = {
+    "source": _source,
+    "length": _length,
+    "label": _label,
+    "language": _language,
+    "contamination": _contamination,
+}
 
 
 def halves(examples: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
@@ -45,6 +62,16 @@ def halves(examples: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
 def kinds_for(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> list[str]:
     """Add the kind `contamination` where some examples are contaminated."""
     return list(dict.fromkeys([*kinds, *(["contamination"] if halves(examples) else [])]))
+
+
+def check_kind(kind: str, task: str, where: str) -> None:
+    """StepError where a task of that type has no slices of that kind."""
+    choose(kind, KINDS, f"slice ({where})")
+    if kind == "label" and task not in ONE_LABEL:
+        raise StepError(
+            f"{where}: label is for tasks with one label an example ({', '.join(ONE_LABEL)}); for "
+            f"{task} take source, length or language"
+        )
 
 
 def slice_values(example: Mapping[str, Any], kind: str) -> str:

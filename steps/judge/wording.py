@@ -29,6 +29,11 @@ def span(found: Mapping[str, float], confidence: float) -> str:
     return f"{confidence:.0%} interval {signed(found['low'])} to {signed(found['high'])}"
 
 
+def turned(unit: str, lower_is_better: bool) -> str:
+    """What a difference is in, so that nobody takes a gain in a metric of losses for a loss."""
+    return f"{unit} (lower is better; + is a gain)".strip() if lower_is_better else unit
+
+
 def headline(comparison: Mapping[str, Any]) -> str:
     """Who won, whether that holds against the baseline, and on clean test items alone."""
     return f"{_won(comparison)} {_halves(comparison)}".strip()
@@ -39,12 +44,13 @@ def _won(comparison: Mapping[str, Any]) -> str:
     score = comparison["candidates"][winner]["test"]
     won = (
         f"{winner} wins with {title} {plain(score['mean'])} on test "
-        f"({comparison['confidence']:.0%} interval {plain(score['low'])} to {plain(score['high'])})"
+        f"({'lower is better; ' if comparison['lower_is_better'] else ''}"
+        f"{comparison['confidence']:.0%} interval {plain(score['low'])} to {plain(score['high'])})"
     )
     if winner == comparison["baseline"]:
         return f"The baseline wins: {won}. {_rest(comparison)}"
     found = comparison["verdict"]
-    said = f"{signed(found['difference'])}, {span(found, comparison['confidence'])}"
+    said = _gain(found, comparison)
     if found["verdict"] == "promote":
         return f"{won}; it is shown better than the baseline ({said})."
     if found["verdict"] == "refuse":
@@ -69,8 +75,17 @@ def _halves(comparison: Mapping[str, Any]) -> str:
         scored = f"{comparison['metric_title']} {plain(clean['winner'])}"
         return f"{began}; on the {clean['items']} clean ones it has {scored}."
     shown = SHOWN[clean["verdict"]] + (" better" if clean["verdict"] == "inconclusive" else "")
-    said = f"{signed(clean['difference'])}, {span(clean, comparison['confidence'])}"
+    said = _gain(clean, comparison)
     return f"{began}; on the {clean['items']} clean ones alone it is {shown} ({said})."
+
+
+def _gain(found: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
+    return f"{_change(found, comparison)}, {span(found, comparison['confidence'])}"
+
+
+def _change(found: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
+    """A difference, with a word for its direction where a lower score is the better one."""
+    return ("a gain of " if comparison["lower_is_better"] else "") + signed(found["difference"])
 
 
 def _rest(comparison: Mapping[str, Any]) -> str:
@@ -80,14 +95,14 @@ def _rest(comparison: Mapping[str, Any]) -> str:
         return "It has no rival."
     found = comparison["candidates"][ranking[1]]["vs_baseline"]
     return (
-        f"Next by validation is {ranking[1]}, {signed(found['difference'])} against it on test "
-        f"({span(found, comparison['confidence'])})."
+        f"Next by validation is {ranking[1]}, {_change(found, comparison)} "
+        f"against it on test ({span(found, comparison['confidence'])})."
     )
 
 
-def worth(entry: Mapping[str, Any], title: str, confidence: float) -> str:
+def worth(entry: Mapping[str, Any], unit: str, confidence: float) -> str:
     """Was adaptation worth it, for one strategy; `entry` is adaptation.compare's."""
-    said = f"{signed(entry['difference'])} {title}, {span(entry, confidence)}"
+    said = f"{signed(entry['difference'])} {unit}, {span(entry, confidence)}"
     of = f"{entry['to']} (start: {entry['adaptation']}) against {entry['from']}"
     if entry["verdict"] == "promote":
         first = f"Adaptation is shown better: {of}: {said}."
