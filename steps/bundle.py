@@ -3,6 +3,7 @@
 python -m steps.bundle TASK REPORT SPLITS STARTS CANDIDATES OUT
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,40 @@ import yaml
 from steps.core.entry import StepError, run
 from steps.core.files import digest, read_json, whole, write_json, write_text
 from steps.core.params import choose, load
+from steps.tasks import task_type
 from steps.transfer.checkpoints import save_bundle_model
 
 ALLOWED = {".json", ".md", ".model", ".safetensors", ".txt"}
 PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 ZIP = b"PK\x03\x04"
-PIPELINES = {"tokens": "token-classification", "classification": "text-classification"}
+PIPELINES = {  # task type -> how the Hugging Face hub calls it; as it is where not among these
+    "classification": "text-classification",
+    "sentiment": "text-classification",
+    "multilabel": "text-classification",
+    "pairs": "text-classification",
+    "regression": "text-classification",
+    "tokens": "token-classification",
+    "tags": "token-classification",
+    "question_answering": "question-answering",
+    "summarisation": "summarization",
+    "generation": "text-generation",
+    "retrieval": "sentence-similarity",
+}
+USES = {  # what it does; labels, where a type has some, are listed after it
+    "classification": "files a text under one of",
+    "sentiment": "says which sentiment a text has, one of",
+    "multilabel": "gives a text those that fit, any number or none, of",
+    "pairs": "says how two texts stand to each other, one of",
+    "regression": "gives a text a number, as those that it has learnt from",
+    "tokens": "marks spans of a text as",
+    "tags": "tags each word of a text as one of",
+    "question_answering": "finds the answer to a question in a text, or says that none is there",
+    "translation": "translates a text",
+    "summarisation": "shortens a text",
+    "generation": "goes on with a text",
+    "retrieval": "turns texts into vectors by which a query finds its passage",
+}
+WINDOWED = ("tokens", "tags", "question_answering")  # types of which no text is cut off
 
 
 def bundle(
@@ -29,6 +58,7 @@ def bundle(
     about = {
         "task": comparison["task"],
         "type": comparison["type"],
+        "inputs": list(task_type(comparison["type"]).INPUTS),
         "recipe": winner,
         "strategy": scores["strategy"],
         "start": scores["start"],
@@ -91,12 +121,18 @@ def _front(about: dict[str, Any]) -> dict[str, Any]:
 
 def _use(about: dict[str, Any]) -> str:
     labels = ", ".join(f"`{label}`" for label in about["labels"])
-    what = "marks spans of a text as" if about["type"] == "tokens" else "files a text under one of"
+    what = USES[about["type"]] + (f": {labels}" if labels else "")
     return (
         "## Intended use\n\n"
-        f"It {what}: {labels}. Texts are cut after {about['max_tokens']} tokens. "
+        f"It {what}. {_length(about)} "
         "It is meant for texts like those it was tested on, and for no decision on people."
     )
+
+
+def _length(about: dict[str, Any]) -> str:
+    if about["type"] in WINDOWED:
+        return f"Texts are read in windows of {about['max_tokens']} tokens that overlap."
+    return f"Texts are cut after {about['max_tokens']} tokens."
 
 
 def _training(about: dict[str, Any], counts: dict[str, int]) -> str:
@@ -112,7 +148,8 @@ def _training(about: dict[str, Any], counts: dict[str, int]) -> str:
 def _results(about: dict[str, Any], comparison: dict[str, Any]) -> str:
     """Every candidate with its interval; the winner is marked, the baseline is the mark to beat."""
     percent = f"{comparison.get('confidence', 0.95):.0%}"
-    lines = [f"| recipe | test {about['metric']} | {percent} interval | sd over seeds |"]
+    less = " (lower is better)" if comparison.get("lower_is_better") else ""
+    lines = [f"| recipe | test {about['metric']}{less} | {percent} interval | sd over seeds |"]
     lines.append("|---|---|---|---|")
     for name, scores in sorted(comparison["candidates"].items()):
         marks = {comparison["winner"]: "winner", comparison["baseline"]: "baseline"}
@@ -127,8 +164,9 @@ def _against(comparison: dict[str, Any]) -> str:
     if comparison["winner"] == comparison["baseline"]:
         return "The winner is the baseline itself: no other recipe was better on validation."
     found = comparison["verdict"]
+    turned = " (+ is a gain)" if comparison.get("lower_is_better") else ""
     return (
-        f"Against the baseline: {found['difference']:+.3f} "
+        f"Against the baseline{turned}: {found['difference']:+.3f} "
         f"[{found['low']:+.3f}, {found['high']:+.3f}], {found['verdict']}."
     )
 
@@ -144,24 +182,28 @@ def _slices(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 
 def _limits(about: dict[str, Any]) -> str:
+    known = f"\n- It knows the {len(about['labels'])} labels above and no others."
     return (
         "## Limits\n\n"
         "- The interval holds for texts drawn like the test set; another source may score lower"
         " (see the slices).\n"
-        "- The results are means over seeds; this bundle is one of them.\n"
-        f"- It knows the {len(about['labels'])} labels above and no others."
+        "- The results are means over seeds; this bundle is one of them."
+        + (known if about["labels"] else "")
     )
 
 
 def _loading(about: dict[str, Any]) -> str:
+    fields = about["inputs"]
+    one = {name: f"a {name}" for name in fields} if len(fields) > 1 else "a text"
+    item = json.dumps(one)
     return (
         "## How to load it\n\n```python\nimport mlflow\n\n"
         f'model = mlflow.pyfunc.load_model("models:/{about["task"]}@champion")\n'
-        'model.predict(["a text"])\n```\n\n'
+        f"model.predict([{item}])\n```\n\n"
         "in an environment with the outplant package, with MLFLOW_TRACKING_URI set; or, without"
         " MLflow,\n\n```python\nfrom pathlib import Path\n\n"
         "from steps.transfer.checkpoints import load_predictor\n\n"
-        'load_predictor(Path("this folder")).predict(["a text"])\n```'
+        f'load_predictor(Path("this folder")).predict([{item}])\n```'
     )
 
 

@@ -4,7 +4,8 @@
 
 `include` holds globs over the names inside a source (`*` also matches `/`): a name is taken where
 one matches and none that starts with `!` does. `strip` then cuts so many leading folders. Links are
-left out, and said so. What params.yaml starts from has to be a checkpoint without pickles.
+left out, and said so. What adaptations start from has to be a checkpoint without pickles; what
+recipes start from may be word vectors, and is looked at by `prepare`.
 """
 
 from collections.abc import Callable
@@ -59,8 +60,9 @@ def main(name: str, out: Path) -> None:
     known = params.load()
     fetch(params.choose(name, known.sources, "source"), out)
     starts = {adaptation.start for adaptation in known.adaptations.values()}
-    starts |= {recipe.start for recipe in known.recipes.values()}
-    if str(out) in starts:  # else DVC misses a tokenizer.json there, and does not say why
+    if str(out) in starts | {
+        known.profile.start
+    }:  # else DVC misses a tokenizer.json there, and does not say why
         require_checkpoint(out)
 
 

@@ -1,37 +1,88 @@
 """Stage `prepare`: a recipe -> its own start, so that candidates depend on it alone.
 
-    python -m steps.prepare RECIPE CHECKPOINT OUT
+    python -m steps.prepare RECIPE CHECKPOINT SPLITS CORPORA OUT
 
-DVC's matrix knows names only: through this stage a candidate depends on the checkpoint and on the
-strategy of its own recipe, not on all of them.
+DVC's matrix knows names only: through this stage a candidate depends on the checkpoint, the
+strategy, and what more the strategy reads, of its own recipe, and not on those of all. CHECKPOINT
+may be a candidate's folder: what it has learned is where the recipe starts.
 """
 
+from functools import cache
 from pathlib import Path
 
-from steps.core.entry import run
+from steps.core.candidates import AUGMENTED
+from steps.core.entry import StepError, run
 from steps.core.files import digest, whole, write_json
-from steps.core.params import Recipe, check, choose, load
-from steps.transfer.checkpoints import copy_checkpoint
-from steps.transfer.starts import require_checkpoint
-from steps.transfer.strategies import strategy
+from steps.core.params import Params, Recipe, check, choose, load
+from steps.corpora.matching import Overlaps, Rules, held_out_texts
+from steps.transfer.checkpoints import copy_start
+from steps.transfer.strategies import Supplies, strategy
 
 
-def prepare(name: str, recipe: Recipe, checkpoint: Path, out: Path) -> None:
-    """Check the recipe's own knobs; copy its checkpoint, if it reads one, and name its code."""
+def prepare(
+    name: str, recipe: Recipe, checkpoint: Path, out: Path, supplies: Supplies | None = None
+) -> None:
+    """Check the recipe's own knobs; copy its checkpoint and what else it reads; name its code."""
     module = strategy(recipe.strategy)
-    check(module.Settings, recipe.model_dump(), f"params.yaml: recipes.{name}")
-    if module.READS_START:
-        require_checkpoint(checkpoint)
-        copy_checkpoint(checkpoint, out)
-    code = digest(Path(str(module.__file__)))
-    about = {"recipe": name, "strategy": recipe.strategy, "start": recipe.start, "code": code}
-    write_json(out / "start.json", about)
+    settings = check(module.Settings, recipe.knobs, f"params.yaml: recipes.{name}")
+    out.mkdir(parents=True, exist_ok=True)
+    about = {"recipe": name, "strategy": recipe.strategy, "start": recipe.start}
+    if hasattr(module, "copy_start"):
+        module.copy_start(checkpoint, out)
+    elif module.READS_START:
+        about |= copy_start(checkpoint, out)
+    if supplies is not None and hasattr(module, "gather"):
+        module.gather(settings, supplies, out)
+    used = [module, *(strategy(other) for other in getattr(module, "BUILT_ON", ()))]
+    code = digest(*(Path(str(part.__file__)) for part in used))
+    write_json(out / "start.json", about | {"code": code})
 
 
-def main(recipe: str, checkpoint: Path, out: Path) -> None:
-    found = choose(recipe, load().recipes, "recipe")
+def require_other(name: str, params: Params) -> None:
+    """StepError unless a recipe that adds examples names the one that it must be compared with."""
+    recipe = params.recipes[name]
+    if not getattr(strategy(recipe.strategy), "COMPARED", False):
+        return
+    where = f"params.yaml: recipes.{name}"
+    if recipe.without is None:
+        raise StepError(
+            f"{where}: what {recipe.strategy} adds is worth is seen beside the same recipe without"
+            " it; name one of the same start, `without: RECIPE`"
+        )
+    other = choose(recipe.without, params.recipes, f"recipe (in {where}.without)")
+    if origin(recipe, params) != origin(other, params):
+        raise StepError(
+            f"{where}.without: {recipe.without} starts at {other.start}, not at {recipe.start};"
+            " name a recipe of the same start"
+        )
+
+
+def origin(recipe: Recipe, params: Params) -> str:
+    """The checkpoint that a recipe starts at, without what the stage `augment` put beside it."""
+    name = recipe.start.removeprefix(AUGMENTED)
+    augmented = recipe.start.startswith(AUGMENTED) and name in params.augmentations
+    return params.augmentations[name].start if augmented else recipe.start
+
+
+def supplied(splits: Path, corpora: Path, params: Params) -> Supplies:
+    """What a strategy may gather from; held-out texts are read once, and only if asked for."""
+
+    @cache
+    def overlaps() -> Overlaps:
+        return Overlaps(held_out_texts(splits), Rules(**params.decontaminate.model_dump()))
+
+    def held_out(texts: list[str]) -> list[bool]:
+        return [hit is not None for hit in overlaps().find(texts)]
+
+    return Supplies(splits, corpora, held_out)
+
+
+def main(recipe: str, checkpoint: Path, splits: Path, corpora: Path, out: Path) -> None:
+    params = load()
+    found = choose(recipe, params.recipes, "recipe")
+    require_other(recipe, params)
     with whole(out) as made:
-        prepare(recipe, found, checkpoint, made)
+        prepare(recipe, found, checkpoint, made, supplied(splits, corpora, params))
 
 
 if __name__ == "__main__":
