@@ -14,8 +14,9 @@ from steps.core.files import read_json
 from steps.core.params import Params, choose
 from steps.judge.bootstrap import Paired, paired, point, verdict
 from steps.judge.load import Predictions, References, read_predictions, read_references
-from steps.judge.metrics import Array, Metric, metric_for
+from steps.judge.metrics import Metric, metric_for
 from steps.judge.slices import halves, kinds_for, slices
+from steps.judge.values import Array
 
 SPLITS = Path("data/splits")
 
@@ -40,6 +41,7 @@ def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     facts = Facts(
         recipe=challenger.version.recipe,
         metric=section.metric,
+        better=metric.better,
         score=point(own, metric),
         data_valid=bool(read_json(challenger.evidence / "validation.json")["success"]),
         baseline=_against_baseline(comparison, comparison["verdict"]),
@@ -131,8 +133,7 @@ def _of_bundle(side: Side, said: Predictions, references: References) -> Predict
         )
     from steps.transfer.checkpoints import load_predictor
 
-    texts = [str(example["text"]) for example in references.examples]
-    made = load_predictor(side.bundle).predictions(texts)
+    made = load_predictor(side.bundle).predictions(references.examples)
     sure = np.array([[one.confidence for one in made]])
     return Predictions(
         said.recipe, said.about, references.ids, [seed], [[one.value for one in made]], sure

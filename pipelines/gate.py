@@ -9,7 +9,7 @@ from steps.core.params import GateParams
 
 @dataclass(frozen=True)
 class Difference:
-    """Challenger minus another candidate, paired by item; `verdict` is the judge's."""
+    """How much better than another candidate, paired by item; `verdict` is the judge's."""
 
     verdict: str
     difference: float
@@ -28,6 +28,7 @@ class Facts:
     a text in place of a champion's Difference says why the two cannot be compared. `slices` maps a
     slice to the score of the challenger and of the champion on it. `clean` is what is known of the
     test items alone that training does not have, where it has some; a text says why nothing is.
+    `better` is -1 where less of the metric is better: gate.min_metric is then the most it may be.
     """
 
     recipe: str
@@ -38,6 +39,7 @@ class Facts:
     champion: Difference | str | None
     slices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     clean: "Facts | str | None" = None
+    better: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,12 @@ def decide(gate: GateParams, facts: Facts) -> Verdict:
 
 
 def _minimum(gate: GateParams, facts: Facts) -> Clause:
-    passed = facts.score >= gate.min_metric
+    less = facts.better < 0
     return Clause(
-        "minimum metric",
-        f"{facts.metric} >= {gate.min_metric:g}",
+        "maximum metric" if less else "minimum metric",
+        f"{facts.metric} {'<=' if less else '>='} {gate.min_metric:g}",
         f"{facts.score:.3f}",
-        passed,
+        facts.better * facts.score >= facts.better * gate.min_metric,
     )
 
 
@@ -140,7 +142,7 @@ def _slices(gate: GateParams, facts: Facts) -> Clause:
     expected = f"no slice worse than the champion's by more than {gate.slice_margin:g}"
     if not facts.slices:
         return Clause("slices", expected, "no slice to compare", True)
-    losses = {name: was - now for name, (now, was) in facts.slices.items()}
+    losses = {name: facts.better * (was - now) for name, (now, was) in facts.slices.items()}
     worst = max(sorted(losses), key=lambda name: losses[name])
     now, was = facts.slices[worst]
     found = f"{worst}: {now:.3f}, champion {was:.3f}"

@@ -25,8 +25,8 @@ READER_OF = {
 }  # fmt: skip
 NAMED = ("jsonl", "table", "parquet")  # whose options say what the text is called
 ABOUT_ANNOTATION = {  # reasons against a record whose text is sound
-    "bad_spans", "bad_answers", "unknown_split", "fuzzy", "untranslated", "obsolete", "no_id",
-    "duplicate_id", "answer_offset", "no_answers", "impossible_with_answers",
+    "bad_labels", "bad_score", "bad_spans", "bad_answers", "unknown_split", "fuzzy", "untranslated",
+    "obsolete", "no_id", "duplicate_id", "answer_offset", "no_answers", "impossible_with_answers",
 }  # fmt: skip
 TAGS = {"tag_scheme", "unknown_tag"}  # reasons of a sentence whose words can be read all the same
 

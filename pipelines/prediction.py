@@ -1,7 +1,7 @@
 """`outplant predict`: lines of JSON in, the same lines with the champion's predictions out."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from steps.core.entry import StepError
@@ -17,19 +17,20 @@ def predict(task: str, lines: Iterable[str]) -> Iterator[str]:
 
     choose(task, load().tasks, "task")
     predictor = load_predictor(registry.champion_bundle(task))
-    for batch in batches(lines):
-        for (number, item), said in zip(
-            batch, predictor.predict([item["text"] for _, item in batch]), strict=True
-        ):
+    for batch in batches(lines, predictor.type.INPUTS):
+        said_of = predictor.predict([item for _, item in batch])
+        for (number, item), said in zip(batch, said_of, strict=True):
             yield json.dumps(merge(number, item, said), ensure_ascii=False)
 
 
-def batches(lines: Iterable[str]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+def batches(
+    lines: Iterable[str], fields: Sequence[str] = ("text",)
+) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     """Parse the lines and give them 32 at once, numbered; those before a bad line come first."""
     batch: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, 1):
         try:
-            batch.append((number, parse(number, line)))
+            batch.append((number, parse(number, line, fields)))
         except StepError:
             yield batch
             raise
@@ -40,15 +41,16 @@ def batches(lines: Iterable[str]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         yield batch
 
 
-def parse(number: int, line: str) -> dict[str, Any]:
-    """Read one line; StepError where it is not an object with a text."""
+def parse(number: int, line: str, fields: Sequence[str] = ("text",)) -> dict[str, Any]:
+    """Read one line; StepError where it is not an object with what the task reads."""
     try:
         item = json.loads(line)
     except json.JSONDecodeError:
         item = None
-    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+    if not isinstance(item, dict) or not all(isinstance(item.get(name), str) for name in fields):
         shown = line.strip()[:60]
-        raise StepError(f'line {number} is {shown!r}; expected an object such as {{"text": "..."}}')
+        expected = ", ".join(f'"{name}": "..."' for name in fields)
+        raise StepError(f"line {number} is {shown!r}; expected an object such as {{{expected}}}")
     return item
 
 

@@ -1,18 +1,20 @@
 """What can be known to be wrong before a run begins: every name and path in params.yaml."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from steps import readers
+from steps.core.candidates import AUGMENTED, CANDIDATES
 from steps.core.entry import StepError
-from steps.core.params import Corpus, Params, Section, Task, check, choose, load
+from steps.core.params import Corpus, Params, Recipe, Section, Task, check, choose, load
 from steps.corpora import language
 from steps.corpora.filters import FILTERS
 from steps.judge.metrics import metric_for
-from steps.judge.slices import KINDS
-from steps.tasks import TASKS
-from steps.transfer.strategies import strategy
+from steps.judge.slices import check_kind
+from steps.tasks import TASKS, task_type
+from steps.transfer.search import check_search
+from steps.transfer.strategies import left_out, strategy
 
 
 def preflight(params: Params | None = None) -> list[str]:
@@ -34,11 +36,12 @@ def _checks(params: Params) -> Iterator[Callable[[], object]]:
         yield partial(_reads, f"tasks.{name}", task, task.type)
         yield partial(metric_for, task.metric, task.type)
         for kind in task.slices:
-            yield partial(choose, kind, KINDS, f"slice (tasks.{name}.slices)")
+            yield partial(check_kind, kind, task.type, f"tasks.{name}.slices")
     for name, recipe in params.recipes.items():
-        yield partial(_recipe, name, recipe.model_dump())
+        yield partial(_recipe, name, recipe, params.tasks)
     starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
     starts |= {f"recipes.{name}": recipe.start for name, recipe in params.recipes.items()}
+    starts |= {f"augmentations.{name}": one.start for name, one in params.augmentations.items()}
     starts["profile"] = params.profile.start
     for name, start in starts.items():
         yield partial(_start, f"{name}.start", start, params)
@@ -69,14 +72,21 @@ def _reads(where: str, entry: Corpus | Task, kind: str) -> None:
     readers.options(entry.reader, entry.options, f"{where}.options")
 
 
-def _recipe(name: str, knobs: dict[str, object]) -> None:
-    settings: type[Section] = strategy(str(knobs["strategy"])).Settings
-    check(settings, knobs, f"recipes.{name}")
+def _recipe(name: str, recipe: Recipe, tasks: Mapping[str, Task]) -> None:
+    settings: type[Section] = strategy(recipe.strategy).Settings
+    check(settings, recipe.knobs, f"recipes.{name}")
+    check_search(recipe, f"recipes.{name}")
+    for task, entry in tasks.items():
+        if entry.type in TASKS:
+            left_out(task, recipe, task_type(entry.type))
 
 
 def _start(where: str, start: str, params: Params) -> None:
     made = {f"data/raw/{name}" for name in params.sources}
     made |= {f"models/{name}" for name in params.adaptations}
+    made |= {f"{AUGMENTED}{name}" for name in params.augmentations}
+    if start.startswith(CANDIDATES):
+        return  # which params.yaml was checked for as it was read
     if start not in made and not Path(start).exists():
         raise StepError(
             f"{where} is {start!r}; expected a folder, or one of: {', '.join(sorted(made))}"

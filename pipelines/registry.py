@@ -9,11 +9,11 @@ no pickle, in any folder of an environment that has this package.
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines import connection, lineage, record, runs, versions
 from pipelines.candidates import PREDICTIONS, Candidate, candidates, evidence, requirements, tags
@@ -21,16 +21,10 @@ from pipelines.versions import CHALLENGER, CHAMPION, KEY, Client, Version
 from steps.core.entry import StepError
 from steps.core.files import read_json, whole
 
-CODE = Path(__file__).with_name("champion.py")
+CODE = {True: "champion.py", False: "champion_of_fields.py"}  # whether a text is all that is read
 DOWNLOADS = Path(".outplant/versions")
 HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 EXAMPLE = ["An example text.", "And another one."]
-
-
-class Predicts(Protocol):
-    """What a bundle is loaded as."""
-
-    def predict(self, texts: list[str]) -> list[dict[str, Any]]: ...
 
 
 def register(task: str, bundle: Path, report: Path) -> dict[str, Any]:
@@ -168,23 +162,6 @@ def log_history(key: str, name: str, rows: list[dict[str, float]], status: str) 
         runs.settle(client, run, status, now)
 
 
-def serve(load: Callable[[Path], Predicts]) -> None:
-    """Make the loaded bundle what MLflow's pyfunc predicts with; `champion.py` calls it."""
-    import mlflow
-
-    class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        """Texts, or a frame with one column of texts -> a dict each."""
-
-        def load_context(self, context: Any) -> None:
-            self.predictor = load(Path(context.artifacts["bundle"]))
-
-        # Not dict[str, Any]: MLflow warns at every Any in a hint.
-        def predict(self, context: Any, model_input: list[str]) -> list[dict]:  # type: ignore[type-arg]
-            return self.predictor.predict(list(model_input))
-
-    mlflow.models.set_model(Served())
-
-
 @contextmanager
 def _client() -> Iterator[Client]:
     """Give a client, after a quick look whether anything answers; Down where it stops to."""
@@ -267,7 +244,7 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
     import mlflow
 
     about = read_json(bundle / "bundle.json")
-    task = about["task"]
+    task, inputs = about["task"], about["inputs"]
     run_key = lineage.key(lineage.upstream(entries, PREDICTIONS / task / about["recipe"]))
     with tempfile.TemporaryDirectory() as folder:
         proof = Path(folder) / _evidence_name(task)
@@ -277,11 +254,12 @@ def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, k
         with mlflow.start_run(run_id=run.info.run_id):
             logged = mlflow.pyfunc.log_model(
                 name="bundle",
-                python_model=str(CODE),
+                python_model=str(Path(__file__).with_name(CODE[inputs == ["text"]])),
                 artifacts={"bundle": str(bundle), "evidence": str(proof)},
                 pip_requirements=requirements(),
             )
-    mlflow.pyfunc.load_model(logged.model_uri).predict(EXAMPLE)  # and so it is known to load
+    items = EXAMPLE if inputs == ["text"] else [dict.fromkeys(inputs, text) for text in EXAMPLE]
+    mlflow.pyfunc.load_model(logged.model_uri).predict(items)  # and so it is known to load
     if not client.search_registered_models(f"name = '{task}'"):
         client.create_registered_model(task)
     made = client.create_model_version(

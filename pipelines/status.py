@@ -57,7 +57,8 @@ def read() -> list[Row]:
 def _row(task: str, metric: str, recipe: str, comparison: dict[str, Any]) -> Row:
     candidate = comparison.get("candidates", {}).get(recipe)
     if candidate is None:
-        return Row(task, recipe, metric, note=MISSING)
+        why = comparison.get("left_out", {}).get(recipe)
+        return Row(task, recipe, metric, note=f"left out: {why}" if why else MISSING)
     against, test = candidate["vs_baseline"], candidate["test"]
     winner = comparison["winner"] == recipe
     return Row(
