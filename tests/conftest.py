@@ -14,6 +14,7 @@ from tests import projects
 settings.register_profile("steady", deadline=None, derandomize=True)  # machines are slow, shared
 settings.load_profile("steady")
 os.environ.update(SETTINGS)
+os.environ["OMP_NUM_THREADS"] = "1"  # of tiny models two threads make six times the work
 os.environ.update({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull})
 for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)

@@ -118,8 +118,11 @@ def make_tokenizer(out: Path, before: str, after: str, others: tuple[str, ...]) 
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if before or after:
         shape = " ".join(part for part in (before, "$A", after) if part)
-        ends = [(token, vocabulary[token]) for token in {before, after} - {""}]
-        tokenizer.post_processor = processors.TemplateProcessing(shape, special_tokens=ends)
+        parts = (before, "$A", after or before, "$B:1", f"{after}:1" if after else "")
+        ends = [(token, vocabulary[token]) for token in special if token in (before, after)]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            shape, " ".join(part for part in parts if part), ends
+        )
     tokenizer.add_special_tokens(special)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"))

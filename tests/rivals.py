@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from steps.core.files import write_json, write_rows
 from steps.core.params import Judge
+from tests.rival_values import COLUMNS, NAMES, columns, said
 
 LABELS = ["breaking", "doc", "feature", "fix", "internal", "removal"]
 WORDS = ("the", "path", "of", "QuerySet.filter()", "&", "<select>", "now", "Model.save", "runs")
@@ -24,7 +25,7 @@ SCHEMA = pa.schema(
         ("probabilities", pa.list_(pa.float64())),
     ]
 )
-SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())]))
+OWN = ("classification", "tokens")  # whose values are made here
 
 
 class Rivals:
@@ -41,7 +42,7 @@ class Rivals:
         about = {
             "task": "toy",
             "type": kind,
-            "labels": LABELS,
+            "labels": LABELS if kind in OWN else NAMES,
             "counts": {"train": 300, "validation": items, "test": items},
             "conflicts": [{"text": "Fixed <b>it</b>.", "labels": ["fix", "internal"]}],
         }
@@ -77,6 +78,8 @@ class Rivals:
         row = {"id": f"{part}-{place:05d}", "source": source, "group": "x", "text": " ".join(words)}
         if self.kind == "classification":
             return row | {"label": str(self.draw.choice(LABELS))}
+        if self.kind not in OWN:
+            return row | columns(self.kind, self.draw, words)
         names = ("start", "end", "label")
         return row | {"spans": [dict(zip(names, s, strict=True)) for s in self._spans(words)]}
 
@@ -92,6 +95,8 @@ class Rivals:
         right = self.draw.random() < skill
         if self.kind == "classification":
             value: Any = row["label"] if right else str(self.draw.choice(LABELS))
+        elif self.kind not in OWN:
+            value = said(self.kind, self.draw, row, right)
         else:
             spans = [[s["start"], s["end"], s["label"]] for s in row["spans"]]
             wrong = [
@@ -110,6 +115,5 @@ class Rivals:
         }
 
     def _schema(self) -> pa.Schema:
-        own = ("label", pa.string()) if self.kind == "classification" else ("spans", SPANS)
         names = ("id", "source", "group", "text")
-        return pa.schema([*((name, pa.string()) for name in names), own])
+        return pa.schema([*((name, pa.string()) for name in names), *COLUMNS[self.kind].items()])

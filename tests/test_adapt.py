@@ -1,11 +1,6 @@
-"""The stages `pack` and `adapt` as a user runs them: processes of their own, that may be killed.
+"""The stages `pack` and `adapt` as a user runs them: processes of their own, that may be killed."""
 
-They are forked off a server that has the libraries imported, each start of which takes seconds.
-"""
-
-import importlib
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -19,8 +14,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from steps.core import entry
 from steps.core.files import digest, read_json, write_json, write_rows
+from tests.forked import Stage, run
 from tests.tiny import WORDS, make_base
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +29,6 @@ LIMIT = 300_000  # bytes of a file
 SLOW_DISK = (
     "import os, time\nfsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.2), fsync(file))"
 )
-PRELOAD = "transformers.models.bert.modeling_bert"
 
 
 def project(folder: Path, changed: dict[str, object] | None = None) -> Path:
@@ -68,55 +62,14 @@ def text(folder: Path, count: int) -> None:
     write_rows(folder / "part-00000.parquet", rows, SCHEMA)
 
 
-class Stage:
-    """A stage that runs in a process of its own, with what it says in a file."""
-
-    def __init__(
-        self, folder: Path, *arguments: str, before: Callable[[], None] | None = None
-    ) -> None:
-        self.folder, self.log = folder, folder / "said.log"
-        server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload(["steps.pack", "steps.adapt", PRELOAD])
-        self.process = server.Process(target=enter, args=(folder, arguments, before))
-        self.process.start()
-
-    def end(self) -> tuple[int | None, str]:
-        """Wait for the end; return exit status and words."""
-        self.process.join(timeout=180)
-        return self.process.exitcode, self.log.read_text()
-
-    def hit(self, number: int, after: int) -> bool:
-        """Send a signal once so many steps are done; say whether the process was still there."""
-        while self.process.is_alive():
-            if len(history(self.folder)) >= after:
-                os.kill(self.process.pid, number)
-                return True
-        return False
-
-
-def enter(folder: Path, arguments: tuple[str, ...], before: Callable[[], None] | None) -> None:
-    """Be the command `python -m steps.STAGE ...` in a folder."""
-    os.chdir(folder)
-    log = os.open("said.log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(log, stream.fileno())
-    if before:
-        before()
-    sys.argv = list(arguments)
-    entry.run(importlib.import_module(f"steps.{arguments[0]}").main)
-
-
-def run(folder: Path, *arguments: str) -> str:
-    """Run a stage to its good end; return what it said."""
-    status, said = Stage(folder, *arguments).end()
-    assert status == 0, said
-    return said
-
-
 def history(folder: Path) -> list[dict[str, float]]:
     file = next(iter((folder / ".outplant/checkpoints").glob("*/history.jsonl")), None)
     lines = file.read_text().splitlines() if file else []
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def reached(folder: Path, steps: int) -> Callable[[], bool]:
+    return lambda: len(history(folder)) >= steps
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +107,8 @@ def test_training_killed_ten_times_at_random_moments_ends_in_the_same_bytes(whol
     for _ in range(KILLS):
         more = chance.randrange(6)  # none: while it loads or measures
         stage = Stage(folder, *ADAPT)
-        assert stage.hit(signal.SIGKILL, len(history(folder)) + more), "it had come to its end"
+        after = len(history(folder)) + more
+        assert stage.hit(signal.SIGKILL, reached(folder, after)), "it had come to its end"
         assert stage.end()[0] == -signal.SIGKILL
         assert not (folder / "models/dapt").exists()
     assert "resumed after step" in run(folder, *ADAPT)
@@ -168,7 +122,7 @@ def test_training_killed_ten_times_at_random_moments_ends_in_the_same_bytes(whol
 def test_a_signal_to_stop_saves_what_was_done_and_the_next_run_goes_on(whole_run, tmp_path, number):
     folder = project(tmp_path / "project", {"checkpoint_steps": 1000})
     stage = Stage(folder, *ADAPT)
-    assert stage.hit(number, 9)
+    assert stage.hit(number, reached(folder, 9))
     status, said = stage.end()
     assert status == 128 + number
     assert "stopped after step" in said

@@ -141,6 +141,17 @@ def test_a_file_without_markers_is_one_document(tmp_path: Path) -> None:
     assert {r["group"] for r in records(tmp_path, "conll", columns=["word", "tag"])} == {"a.conll"}
 
 
+def test_a_column_of_plain_tags_labels_each_word(tmp_path: Path) -> None:
+    write(tmp_path, "a.conll", "EU NNP\nand CC\n- _\nEU NNP\nO O\n")
+    (file,) = files(tmp_path, ())
+    options = readers.options("conll", {"columns": ["word", "tag"]}, "options", "tags")
+    (record,) = readers.load("conll").read(file, options)
+    assert (record["text"], shown(record)) == (
+        "EU and - EU O",
+        [("EU", "NNP"), ("and", "CC"), ("EU", "NNP"), ("O", "O")],
+    )
+
+
 @pytest.mark.parametrize("wrong", [["word"], ["word", "tag", "tag"], ["word", "pos", "tag"], []])
 def test_a_layout_without_word_and_tag_is_refused(tmp_path: Path, wrong: list[str]) -> None:
     with pytest.raises(StepError, match=r"options: columns is .* expected word and tag once each"):
@@ -186,6 +197,19 @@ def test_universal_dependencies_give_text_and_parts_of_speech(tmp_path: Path) ->
     assert (second["text"], len(second["spans"])) == ("Sue tea!", 3)
     assert [r["group"] for r in (first, second)] == ["a.conllu#letters"] * 2
     assert (third["reason"], third["group"]) == ("text_mismatch", "a.conllu#2")
+
+
+def test_the_name_of_a_treebank_says_its_language(tmp_path: Path) -> None:
+    for name in ("pud/gsw_uzh-ud-test.conllu", "de_gsd_x-ud-train.conllu", "other.conllu"):
+        write(tmp_path, name, UD)
+    options = readers.options("conll_u", {}, "options", "tags")
+    found = readers.read("conll_u", options, True, files(tmp_path, (".conllu",)))
+    said = {record["source"]: record.get("language") for record in found}
+    assert said == {
+        "pud/gsw_uzh-ud-test.conllu": "gsw",
+        "de_gsd_x-ud-train.conllu": "de",
+        "other.conllu": None,
+    }
 
 
 def test_universal_dependencies_give_the_entities_of_misc(tmp_path: Path) -> None:
@@ -348,6 +372,17 @@ def test_a_catalogue_gives_pairs_and_says_what_is_no_pair(tmp_path: Path) -> Non
         ("de.po:30", "Old", "Alt", "obsolete"),
     ]
     assert {record["group"] for record in found} == {"de.po"}
+
+
+def test_the_header_of_a_catalogue_says_the_language(tmp_path: Path) -> None:
+    said = PO.replace('"Plural', '"Language-Team: none\\n"\n"Language: pt_BR\\n"\n"Plural')
+    write(tmp_path, "a.po", said)
+    write(tmp_path, "b.po", 'msgid ""\n"Language: %s"\nmsgstr ""\n"Language: no"\n')
+    write(
+        tmp_path, "c.po", 'msgid ""\nmsgstr "Language: \\n"\n\nmsgid "x"\nmsgstr "Language: no"\n'
+    )
+    found = {record["source"]: record.get("language") for record in records(tmp_path, "po")}
+    assert found == {"a.po": "pt_BR", "b.po": None, "c.po": None}
 
 
 def test_the_translation_may_be_the_text(tmp_path: Path) -> None:

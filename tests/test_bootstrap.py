@@ -9,8 +9,10 @@ from steps.core.entry import StepError
 from steps.core.params import Judge
 from steps.judge.bootstrap import Resamples, interval, paired, verdict
 from steps.judge.calibration import calibration, corrects
-from steps.judge.metrics import METRICS, Array, stack
+from steps.judge.libraries import library_score
+from steps.judge.metrics import METRICS, stack
 from steps.judge.slices import slice_values, slices
+from steps.judge.values import Array
 from tests.rivals import JUDGE
 
 ACCURACY = METRICS["accuracy"]
@@ -95,6 +97,54 @@ def test_candidates_of_other_items_are_refused() -> None:
         Resamples({"a": np.ones((1, 5, 2)), "b": np.ones((1, 6, 2))}, ACCURACY, JUDGE)
 
 
+def test_of_a_loss_the_lower_one_is_better() -> None:
+    draw = np.random.default_rng(3)
+    high = draw.uniform(2, 4, (1, 200))
+    low = high - draw.uniform(0.5, 1.5, (1, 200))
+    found = paired(counts_of(low), counts_of(high), METRICS["mae"], JUDGE)
+    assert found.difference == pytest.approx(float((high - low).mean()))
+    assert verdict(found) == "promote"
+    assert verdict(paired(counts_of(high), counts_of(low), METRICS["mae"], JUDGE)) == "refuse"
+    assert found.probability_better == 1
+    assert interval(counts_of(low), METRICS["mae"], JUDGE).value == pytest.approx(low.mean())
+
+
+def test_numbers_that_are_no_counts_are_added_without_rounding() -> None:
+    a = np.full((1, 200), 1000.001)
+    found = paired(counts_of(a), counts_of(a - 0.001), METRICS["mae"], JUDGE)
+    assert (found.low, found.high) == pytest.approx((-0.001, -0.001), rel=1e-6)
+
+
+def counts_of(scores: Array) -> Array:
+    """(seeds, items) as the statistics of a mean."""
+    return np.stack([scores, np.ones_like(scores)], axis=-1)
+
+
+@pytest.mark.parametrize("name", ["pearson", "bleu", "chrf", "macro_f1"])
+def test_a_resample_scores_as_the_items_that_it_holds(name: str) -> None:
+    draw = np.random.default_rng(4)
+    metric = METRICS[name]
+    if name == "pearson":
+        truth = draw.normal(size=30).tolist()
+        said = (np.array(truth) + draw.normal(size=30)).tolist()
+    else:
+        truth = [" ".join(draw.choice(["a", "b", "c"], 6)) for _ in range(30)]
+        said = [" ".join(draw.choice(["a", "b", "c"], 6)) for _ in range(30)]
+    labels = sorted({*truth, *said}) if name == "macro_f1" else []
+    drawn = draw.integers(0, 30, 30)
+    weights = np.bincount(drawn, minlength=30)
+    ours = metric.score(weights @ metric.statistics(truth, said, labels))
+    sample = [[side[at] for at in drawn] for side in (truth, said)]
+    assert float(ours) == pytest.approx(library_score(name, sample[0], sample[1]))
+
+
+def test_where_nothing_is_right_or_wrong_there_is_no_calibration() -> None:
+    for kind in ("regression", "translation", "summarisation", "generation", "retrieval"):
+        assert corrects(kind, ["a"], [1.0], [1.0]) == []
+    assert calibration([0.5], [], bins=10) == {"ece": None, "curve": []}
+    assert calibration([], [], bins=10) == {"ece": None, "curve": []}
+
+
 def test_calibration_of_a_candidate_that_is_too_sure() -> None:
     found = calibration([0.9] * 10, [1.0] * 5 + [0.0] * 5, bins=10)
     assert found["ece"] == pytest.approx(0.4)
@@ -106,6 +156,16 @@ def test_a_tagging_is_as_right_as_the_share_of_its_words() -> None:
     reference, prediction = [(5, 15, "FUNC")], [(5, 10, "FUNC")]
     assert corrects("tokens", [text], [reference], [prediction]) == [pytest.approx(3 / 5)]
     assert corrects("classification", ["", ""], ["a", "b"], ["a", "a"]) == [1.0, 0.0]
+    spans = [(0, 4, "VERB"), (5, 8, "NOUN")]
+    assert corrects("tags", ["Call now"], [spans], [[spans[0], (5, 8, "ADV")]]) == [0.5]
+    assert corrects("tags", [""], [[]], [[]]) == [1.0]
+
+
+def test_an_answer_is_right_by_its_words_and_labels_by_what_is_given_and_withheld() -> None:
+    asked = [["the cat"], [], ["a dog"]]
+    assert corrects("question_answering", ["", "", ""], asked, ["cat", "", "x"]) == [1.0, 1.0, 0.0]
+    said = corrects("multilabel", ["", ""], [["a"], ["b"]], [["a", "c"], ["b"]])
+    assert said == [pytest.approx(2 / 3), 1.0]
 
 
 def test_slices_are_scored_apart_and_small_ones_left_out() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steps.bundle import main, refuse_code
+from steps.bundle import USES, card, main, refuse_code
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json
+from steps.judge.values import REFERENCES
 from steps.transfer.checkpoints import load_predictor
 from tests import tiny_project
 from tests.tiny_project import STRONG, TASK, WEAK
@@ -65,6 +66,25 @@ def test_the_card_says_what_a_reader_must_know():
     assert "| good (winner) | 1.000 | [1.000, 1.000] | 0.000 |" in body
     assert "Against the baseline: +0.4" in body
     assert f"models:/{TASK}@champion" in body
+
+
+@pytest.mark.parametrize("kind", USES)
+def test_the_card_of_every_type_says_what_it_does_and_how_it_is_asked(kind):
+    fields = {"pairs": ["text", "pair"], "question_answering": ["question", "text"]}
+    about = read_json(BUNDLE / "bundle.json")
+    about |= {"type": kind, "inputs": fields.get(kind, ["text"]), "labels": []}
+    comparison = read_json(Path("reports") / TASK / "comparison.json") | {"lower_is_better": True}
+    text = card(about, comparison, read_json(Path("data/splits") / TASK / "task.json"))
+    assert f"It {USES[kind]}." in text
+    assert "labels above" not in text
+    assert "(lower is better)" in text
+    assert "Against the baseline (+ is a gain): +0.4" in text
+    asked = '{"question": "a question", "text": "a text"}'
+    assert (f"predict([{asked}])" in text) == (kind == "question_answering")
+
+
+def test_the_card_knows_every_type_that_can_be_compared():
+    assert USES.keys() == REFERENCES.keys()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from steps import decontaminate as stage
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json, read_rows
 from steps.core.params import Decontaminate
-from steps.corpora.matching import HeldOut, Overlaps, Rules
+from steps.corpora.matching import HeldOut, Overlaps, Rules, held_out_texts
 from steps.corpora.overlap import normalised, words
 
 SETTINGS = Decontaminate(ngram=8, containment=0.5, near=0.8)
@@ -158,6 +158,16 @@ def test_the_stage_accounts_for_every_document(tmp_path):
         "tasks": {"changes": 1, "other": 1},
         "held_out_texts": 2,
     }
+
+
+def test_the_second_text_of_an_example_is_held_out_too_where_it_tells_anything(tmp_path):
+    example = {"id": "x", "source": "s", "group": "g", "text": "Which?"}
+    write(tmp_path / "pairs/test.parquet", [example | {"pair": LONG, "label": "x"}])
+    rows = [example | {"target": target} for target in ("yes", NEAR)]
+    write(tmp_path / "search/validation.parquet", rows)
+    found = [(item.task, item.text) for item in held_out_texts(tmp_path)]
+    pairs, search = [("pairs", "Which?"), ("pairs", LONG)], [("search", "Which?")] * 2
+    assert found == [*pairs, *search, ("search", NEAR)]
 
 
 def test_a_corpus_that_is_lost_whole_is_an_error(tmp_path):

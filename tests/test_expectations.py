@@ -64,7 +64,8 @@ def corpus(folder, texts=TEXTS, languages="en en en en de de", masks=True):
 
 
 def examples(folder, kind, *annotated):
-    rows = [base(n, text) | {"split": ""} | more for n, (text, more) in enumerate(annotated)]
+    given = {"split": "", "language": ""}
+    rows = [base(n, text) | given | more for n, (text, more) in enumerate(annotated)]
     write(folder / "examples", rows, schemas.SCHEMAS[kind])
     write_json(folder / "ledger.json", LEDGER)
     return Dataset(folder, "examples", "notes")
@@ -168,6 +169,53 @@ def test_entropy_of_spans_is_that_of_their_labels(tmp_path):
     assert places(result) == ["00 notes"]
 
 
+def test_entropy_of_several_labels_is_that_of_all_of_them(tmp_path):
+    rows = [("x", {"labels": ["a", "b"]}), ("y", {"labels": []}), ("z", {"labels": ["a"]})]
+    result = judge(examples(tmp_path, "multilabel", *rows), "label_entropy", min_value=0.99)
+    assert result["observed"] == pytest.approx(0.9183, abs=1e-4)
+    assert result["detail"] == "0.92 bits: a 2, b 1"
+    assert places(result) == ["00 notes"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "has"),
+    [
+        ("regression", {"score": 1.0}, "score"),
+        ("retrieval", {"target": "x"}, "target"),
+        ("question_answering", {"question": "?", "answers": []}, "answers"),
+    ],
+)
+def test_what_has_no_labels_says_what_it_has(tmp_path, kind, more, has):
+    result = judge(examples(tmp_path, kind, ("x", more)), "label_entropy", min_value=0)
+    assert result["error"] == (
+        f"no labels: these examples have none, but {has}; take the check out of the suite"
+    )
+
+
+def test_examples_have_languages_where_their_source_says_them(tmp_path):
+    rows = [(text, {"label": "x", "language": code}) for text, code in (("a", "de"), ("b", "fr"))]
+    data = examples(tmp_path, "classification", *rows)
+    result = judge(data, "language_share", language="de", min_value=0.9)
+    assert (result["observed"], places(result)) == (0.5, ["01 notes"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value"),
+    [
+        ("multilabel", "labels", ["x", "y"]),  # lists by their lengths
+        ("regression", "score", 2.0),
+        ("tags", "spans", [{"start": 0, "end": 1, "label": "X"}] * 2),
+    ],
+)
+def test_expectations_of_others_see_the_columns_of_each_type(tmp_path, kind, column, value):
+    data = examples(tmp_path, kind, ("x", {column: value}), ("y", {column: value}))
+    item = {"check": "expect_column_values_to_be_between", "column": column, "critical": True}
+    for least, success in ((2, True), (2.5, False)):
+        verdict, _ = validate(data, "tasks.notes", [Expectation(**item, min_value=least)])
+        assert verdict["results"][0]["success"] is success
+        assert verdict["results"][0]["error"] is None
+
+
 def test_noise_is_the_share_of_examples_that_contradict_each_other(tmp_path):
     data = labelled(
         tmp_path,
@@ -222,6 +270,13 @@ def answers(*texts):
             {"question": "Which?", "answers": answers("the")},
             False,
         ),
+        ("multilabel", {"labels": ["a", "b"]}, {"labels": ["a"]}, True),
+        ("multilabel", {"labels": []}, {"labels": []}, False),
+        ("regression", {"score": 1.0}, {"score": 1.5}, True),
+        ("pairs", {"pair": "A dog", "label": "x"}, {"pair": "a dog!", "label": "y"}, True),
+        ("pairs", {"pair": "a dog", "label": "x"}, {"pair": "a cat", "label": "y"}, False),
+        ("tags", {"spans": [span(0, 3, "A")]}, {"spans": [span(0, 3, "B")]}, True),
+        ("retrieval", {"target": "Die Katze"}, {"target": "der Kater"}, True),
         ("translation", {"target": "Die Katze"}, {"target": "die Katze."}, False),
         ("translation", {"target": "Die Katze"}, {"target": "der Kater"}, True),
     ],

@@ -57,6 +57,24 @@ def test_a_slice_may_lose_exactly_the_margin():
     assert decide(GATE, replace(GOOD, slices={"length short": (0.4, 0.5)})).verdict == "promote"
 
 
+LOSS = replace(GOOD, metric="perplexity", score=0.25, better=-1, slices={"source a": (30.0, 30.1)})
+
+
+def test_of_a_loss_the_limit_is_the_most_it_may_be():
+    found = decide(GATE, LOSS)
+    assert found.verdict == "promote"
+    assert "maximum metric: expected perplexity <= 0.3, found 0.250" in str(found.clauses[0])
+    assert decide(GATE, replace(LOSS, score=0.31)).verdict == "refuse"
+
+
+def test_of_a_loss_a_slice_is_worse_where_it_is_higher():
+    assert decide(GATE, replace(LOSS, slices={"source a": (30.2, 30.0)})).verdict == "refuse"
+    better = replace(LOSS, slices={"source a": (20.0, 30.0), "source b": (30.05, 30.0)})
+    found = decide(GATE, better).clauses[4]
+    assert found.passed
+    assert found.found.startswith("source b")  # the worst
+
+
 def test_each_clause_says_expected_and_found_in_one_line():
     for clause in decide(GATE, replace(GOOD, champion=UNCLEAR)).clauses:
         assert "expected" in str(clause)

@@ -66,7 +66,7 @@ def split(task: str, part: str, texts: list[str]) -> None:
         {"id": f"{part}-{n}", "source": "s", "group": f"{part}{n}", "text": text}
         for n, text in enumerate(texts)
     ]
-    labelled = [row | {"label": "fix", "split": ""} for row in rows]
+    labelled = [row | {"label": "fix", "split": "", "language": ""} for row in rows]
     put(f"data/splits/{task}/{part}.parquet", labelled, "classification")
 
 

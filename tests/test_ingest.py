@@ -13,6 +13,7 @@ from steps.core.entry import StepError
 from steps.core.files import digest, read_json, read_rows, shards
 from steps.core.params import Corpus, load
 from steps.corpora.cleaning import Rules
+from steps.corpora.schemas import ANNOTATIONS, SCHEMAS
 from steps.ingest import Plan, ingest, plan_of
 
 Record = dict[str, Any]
@@ -159,6 +160,71 @@ def test_answers_move_with_their_text_and_pairs_are_normalised(tmp_path):
     pair = record("a  text", target=" ein  Text")
     kept = Ended(NOTES._replace(kind="translation"), tmp_path / "pair", [pair]).kept[0]
     assert (kept["text"], kept["target"]) == ("a text", "ein Text")
+
+
+SPANS = [{"start": 0, "end": 1, "label": "X"}, {"start": 3, "end": 7, "label": "Y"}]
+ANNOTATED: dict[str, tuple[Record, Record]] = {  # as it is read, and as it is kept
+    "classification": ({"label": " x "}, {"label": "x"}),
+    "sentiment": ({"label": "+"}, {"label": "+"}),
+    "multilabel": ({"labels": ["y ", "x", "y"]}, {"labels": ["x", "y"]}),
+    "regression": ({"score": "2"}, {"score": 2.0}),
+    "pairs": ({"pair": "b  text", "label": "x"}, {"pair": "b text", "label": "x"}),
+    "tokens": ({"spans": SPANS}, {"spans": [SPANS[0], SPANS[1] | {"start": 2, "end": 6}]}),
+    "tags": ({"spans": SPANS}, {"spans": [SPANS[0], SPANS[1] | {"start": 2, "end": 6}]}),
+    "question_answering": (
+        {"question": "what\tis it", "answers": [{"start": 3, "text": "text"}]},
+        {"question": "what is it", "answers": [{"start": 2, "text": "text"}]},
+    ),
+    **dict.fromkeys(
+        ("translation", "summarisation", "generation", "retrieval"),
+        ({"target": " ein  Text"}, {"target": "ein Text"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(ANNOTATIONS) - {"documents"}))
+def test_examples_of_each_type_are_kept_normalised_once(tmp_path, kind):
+    given, kept = ANNOTATED[kind]
+    options = readers.options("jsonl", {}, "test", kind)
+    rows = [record("a  text", **given), record("a text", **kept), record("b text")]
+    told = [row | {"language": "de"} for row in rows[:1] + rows]
+    ended = Ended(NOTES._replace(kind=kind, options=options), tmp_path, told)
+    first = {name: ended.kept[0][name] for name in ("text", "language", *kept)}
+    assert first == {"text": "a text", "language": "de", **kept}
+    assert list(ended.kept[0]) == SCHEMAS[kind].names
+    assert (len(ended.duplicates), len(ended.kept)) == (2, 1)
+    missing = ANNOTATIONS[kind][0]
+    assert ended.ledger["reasons"] == {f"no_{missing}": 1}
+
+
+def test_the_same_in_another_language_is_another_example(tmp_path):
+    told = [("de", "x"), ("en", "y"), ("en", "y")]
+    rows = [record("Gift text", language=code, label=label) for code, label in told]
+    ended = Ended(NOTES, tmp_path, rows)
+    assert [row["language"] for row in ended.kept] == ["de", "en"]
+    assert ended.ledger["conflicts"] == 0
+
+
+def test_another_pair_or_question_is_neither_a_copy_nor_a_conflict(tmp_path):
+    told = [("b", "x"), ("c", "x"), ("B", "y")]
+    rows = [record("a text", pair=pair, label=label) for pair, label in told]
+    ended = Ended(NOTES._replace(kind="pairs"), tmp_path / "pairs", rows[:2])
+    assert (ended.ledger["kept"], ended.ledger["conflicts"]) == (2, 0)
+    ended = Ended(NOTES._replace(kind="pairs"), tmp_path / "conflict", rows)
+    assert (ended.ledger["kept"], ended.ledger["conflicts"]) == (3, 1)
+    rows = [record("a text", question=asked, answers=[]) for asked in ("who", "what")]
+    ended = Ended(NOTES._replace(kind="question_answering"), tmp_path / "asked", rows)
+    assert (ended.ledger["kept"], ended.ledger["conflicts"]) == (2, 0)
+
+
+def test_a_tag_stays_with_its_word_when_the_text_is_cleaned(tmp_path):
+    text = "a\u200b  cafe\u0301\t,b"
+    words = [(0, 2), (4, 9), (10, 11), (11, 12)]
+    spans = [{"start": s, "end": e, "label": text[s:e][0]} for s, e in words]
+    (kept,) = Ended(NOTES._replace(kind="tags"), tmp_path, [record(text, spans=spans)]).kept
+    assert kept["text"] == "a café ,b"
+    found = [(kept["text"][s["start"] : s["end"]], s["label"]) for s in kept["spans"]]
+    assert found == [("a", "a"), ("café", "c"), (",", ","), ("b", "b")]
 
 
 def test_the_same_files_give_the_same_bytes_whatever_the_portions(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from pipelines.preflight import preflight
 from steps.core.params import Params
 from tests.projects import overlay
 
+SEARCH = {"trials": 2, "seed": 1, "knobs": {"epoch": {"low": 1, "high": 2}}}
 DEMO = yaml.safe_load(Path("params.yaml").read_text())
 
 
@@ -45,6 +46,24 @@ def test_an_adaptation_may_start_where_another_ends():
         ({"tasks": {"changes": {"slices": ["lenght"]}}}, "did you mean 'length'"),
         ({"recipes": {"full": {"learning_rat": 1}}}, "recipes.full: learning_rat is not a key"),
         ({"recipes": {"full": {"start": "models/dpat"}}}, "one of: data/raw/minilm, data/raw/py"),
+        (
+            {
+                "recipes": {
+                    "full": {
+                        "search": {
+                            "trials": 2,
+                            "seed": 1,
+                            "knobs": {"epoch": {"low": 1, "high": 2}},
+                        }
+                    }
+                }
+            },
+            "no knob (in recipes.full.search.knobs) 'epoch' (did you mean 'epochs'?)",
+        ),
+        (
+            {"recipes": {"mine": {"strategy": "fewshot", "start": "models/dapt"}}},
+            "'fewshot' tells nothing of words as task entities wants; name the tasks",
+        ),
         ({"recipes": {"mine": {"strategy": "fulll", "start": "models/dapt"}}}, "mean 'full'"),
     ],
 )

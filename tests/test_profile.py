@@ -3,18 +3,19 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from steps.core.entry import StepError
 from steps.core.files import Shards, read_json, write_json
-from steps.corpora.schemas import DUPLICATES, REJECTED, SCHEMAS
+from steps.corpora.schemas import ANNOTATIONS, DUPLICATES, REJECTED, SCHEMAS
+from steps.portrait.annotated import COLUMNS
 from steps.portrait.losses import alike, differences, fold_sources
-from steps.portrait.measured import Few, entropy, evenly, lengths
+from steps.portrait.measured import Few, entropy, evenly, lengths, scores
 from steps.portrait.page import bars, big, clip, marked, piece, visible
 from steps.portrait.remarks import percent
 from steps.profile import main
@@ -57,7 +58,7 @@ def write(
 ) -> Path:
     """What `ingest` leaves of one corpus or task, small shards and a ledger."""
     name = "documents" if kind == "documents" else "examples"
-    more = {"language": ""} if kind == "documents" else {"split": ""}
+    more = {"language": ""} | ({} if kind == "documents" else {"split": ""})
     parts = {
         name: ([more | row for row in kept], SCHEMAS[kind]),
         "rejected": (rejected or [], REJECTED),
@@ -200,7 +201,7 @@ def test_a_corpus_of_next_to_nothing_goes_through(
 
 
 SPAN = {"start": 4, "end": 7, "label": "ANIMAL"}
-TASKS: Mapping[str, tuple[list[Row], str]] = {
+TASKS: dict[str, tuple[list[Row], str]] = {
     "classification": (
         [row | {"label": "ab"[n % 2]} for n, row in enumerate(rows(*["the cat"] * 6))],
         "Labels",
@@ -224,6 +225,24 @@ TASKS: Mapping[str, tuple[list[Row], str]] = {
         ],
         "Targets that equal their text",
     ),
+    "multilabel": (
+        [
+            row | {"labels": ["a", "b"][: n % 3]}
+            for n, row in enumerate(rows(*["the cat"] * 6, split="train"))
+        ],
+        "Examples with several labels",
+    ),
+    "regression": (
+        [row | {"score": n / 2} for n, row in enumerate(rows(*["the cat"] * 9))],
+        "How many examples of each score",
+    ),
+    "pairs": (
+        [
+            row | {"pair": "the cat" + " runs" * n, "label": "ab"[n % 2]}
+            for n, row in enumerate(rows(*["the cat"] * 4))
+        ],
+        "Pairs of the same text twice",
+    ),
 }
 
 
@@ -232,7 +251,7 @@ def test_each_kind_of_task_has_its_section(kind: str, start: Path, tmp_path: Pat
     kept, said = TASKS[kind]
     source = write(tmp_path / "task", kind, kept)
     found, page = profiled("task", source, start, tmp_path / "out")
-    assert found["kind"] == kind
+    assert found["columns"] == list(ANNOTATIONS[kind])
     assert said in page
     assert_whole(page)
 
@@ -242,7 +261,7 @@ def test_the_figures_of_each_kind_of_task(start: Path, tmp_path: Path) -> None:
         kind: profiled("task", write(tmp_path / kind, kind, kept), start, tmp_path / "out" / kind)[
             0
         ]
-        for kind, (kept, _) in TASKS.items()
+        for kind, (kept, _) in list(TASKS.items())[:4]
     }
     assert found["classification"]["labels"] == {"counts": {"a": 3, "b": 3}, "entropy": 1.0}
     assert found["tokens"]["labels"]["counts"] == {"ANIMAL": 2}
@@ -257,9 +276,70 @@ def test_the_figures_of_each_kind_of_task(start: Path, tmp_path: Path) -> None:
     level, said, section = answers["remarks"][0]
     assert (level, section) == ("bad", "kind")
     assert said == "Answers that do not stand in the text where they say: 1."
-    assert found["translation"]["checks"] == {"untranslated": 1}
+    assert found["translation"]["checks"] == {"targets_like_text": 1}
     ratios = found["translation"]["lengths"]["words_of_target_a_hundred_of_text"]
     assert (ratios["min"], ratios["max"]) == (100, 200)
+
+
+def test_the_figures_of_labels_scores_and_pairs(start: Path, tmp_path: Path) -> None:
+    found, pages = {}, {}
+    for kind in ("multilabel", "regression", "pairs"):
+        source = write(tmp_path / kind, kind, TASKS[kind][0])
+        found[kind], pages[kind] = profiled("task", source, start, tmp_path / "out" / kind)
+    several = found["multilabel"]
+    assert several["labels"]["counts"] == {"a": 4, "b": 2}
+    assert several["checks"] == {"given_labels": 6, "without_labels": 2, "several_labels": 2}
+    assert "Given splits: train 6." in pages["multilabel"]
+    scores = found["regression"]["scores"]
+    assert [scores[q] for q in ("min", "p25", "median", "max", "mean")] == [0, 1, 2, 4, 2]
+    assert scores["deviation"] == pytest.approx((20 / 3 / 4) ** 0.5)
+    assert sum(number for _, _, number in scores["histogram"]) == 9
+    pairs = found["pairs"]
+    assert (pairs["labels"]["counts"], pairs["checks"]) == (
+        {"a": 2, "b": 2},
+        {"pairs_of_one_text": 1},
+    )
+    assert (pairs["lengths"]["pair"]["min"], pairs["lengths"]["pair"]["max"]) == (2, 5)
+    assert pairs["tokenizer"]["words"] == 4 * 2 + 2 + 3 + 4 + 5
+    assert '<p dir="auto">+ the cat runs</p>' in pages["pairs"]
+
+
+@pytest.mark.parametrize(
+    ("values", "bins"),
+    [
+        ([2.0] * 4, 1),
+        ([0.0] * 3 + [1.0], 20),
+        ([1.0, 1.0 + 1e-15], 1),
+        ([-1.7e308, 1.7e308], 1),
+        ([0.0, 5e-324], 1),
+        ([], 0),
+    ],
+)
+def test_any_scores_have_figures(values: list[float], bins: int) -> None:
+    found = scores(np.array(values))
+    assert len(found.get("histogram", [])) == bins
+    json.dumps(found, allow_nan=False)
+
+
+def test_scores_that_say_little_are_said(start: Path, tmp_path: Path) -> None:
+    for name, most, said in (("one", 2.0, "All scores are 2:"), ("few", 5.0, "Nine of ten")):
+        values = [2.0] * 39 + [most]
+        kept = [row | {"score": x} for row, x in zip(rows(*["a"] * 40), values, strict=True)]
+        source = write(tmp_path / name, "regression", kept)
+        _, page = profiled("task", source, start, tmp_path / "out" / name)
+        assert said in page
+        assert_whole(page)
+
+
+def test_all_that_examples_have_is_measured() -> None:
+    assert {name for names in ANNOTATIONS.values() for name in names} == set(COLUMNS)
+
+
+def test_a_task_without_an_example_goes_through(start: Path, tmp_path: Path) -> None:
+    for kind in ("multilabel", "regression", "pairs"):
+        found, page = profiled("task", write(tmp_path / kind, kind, []), start, tmp_path / "out")
+        assert (found["sizes"]["records"], found["columns"]) == (0, list(ANNOTATIONS[kind]))
+        assert_whole(page)
 
 
 def test_a_span_is_shown_in_its_text(start: Path, tmp_path: Path) -> None:

@@ -33,9 +33,12 @@ PO += 'msgid "%d file"\nmsgid_plural "%d files"\nmsgstr[0] "%d Datei"\nmsgstr[1]
 CONLL = b"-DOCSTART- O\n\nAda B-PER\nmet O\n\nBo B-PER\nX I-PER\n"
 ASKED = {"id": "q", "question": "Who?", "answers": [{"text": "Bo", "answer_start": 0}]}
 SQUAD = {"data": [{"title": "T", "paragraphs": [{"context": "Bo é.", "qas": [ASKED]}]}]}
+TITLES = f"Page\n====\n\nA long title\n------------\n\n{'Some words of a `body`. ' * 6}\n"
 ROWS = [
     {"text": "a b", "label": "x", "spans": [[0, 1, "X"]], "source": "s", "group": "g"},
     {"text": "é", "label": 1, "spans": [{"start": 0, "end": 1, "label": "Y"}]},
+    {"text": "c", "labels": ["x", 1], "score": 1.5, "pair": "d", "target": "é", "language": "de"},
+    {"text": "c", "labels": '["x"]', "score": "-2", "pair": "d", "question": "?", "answers": []},
 ]
 
 
@@ -91,6 +94,7 @@ SAMPLES = {
     "rst_changes": Sample("lib/CHANGES.rst", CHANGES.encode(), {}),
     "rst_components": Sample("django-5/docs/topics/db/q.txt", PROSE.encode(), {}),
     "rst_entities": Sample("lib/a.rst", PROSE.encode(), {}),
+    "rst_titles": Sample("lib/a.rst", TITLES.encode(), {}),
     "squad": Sample("a.json", json.dumps(SQUAD).encode(), {}),
     "text": Sample("a.txt", "One.\n\nTwo é.\n".encode(), {}),
 }

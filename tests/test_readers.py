@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from steps import readers
 from steps.core.entry import StepError
+from steps.corpora.schemas import ANNOTATIONS
+from steps.readers import fields
 from steps.readers import files as reading
 from steps.readers.files import files
 from steps.readers.inline import strip
 from steps.readers.markup import Page, parse
 from steps.readers.rst_components import component
 
-KINDS = {"documents", "classification", "tokens", "question_answering", "translation"}
 OURS = tuple(
     name
     for name in readers.NAMES
@@ -234,7 +235,9 @@ def test_a_page_is_a_changelog_by_name() -> None:
     assert names == {name: Page(name, []).is_changelog for name in names}
 
 
-@pytest.mark.parametrize("name", ["rst", "rst_changes", "rst_entities", "rst_components"])
+@pytest.mark.parametrize(
+    "name", ["rst", "rst_changes", "rst_entities", "rst_components", "rst_titles"]
+)
 def test_a_page_that_is_no_text_is_one_bad_record(tmp_path: Path, name: str) -> None:
     write(tmp_path, "lib/CHANGES.rst", b"caf\xe9\n====\n\nText.\n")
     assert picked(read(name, tmp_path), "source", "place", "reason") == [
@@ -254,6 +257,21 @@ def test_components_are_told_by_the_page_that_one_component_owns(tmp_path: Path)
     assert {name: component(f"django-5/docs/{name}") for name in pages} == pages
     assert component("elsewhere/topics/db/queries.txt") is None
     assert sorted(picked(read("rst_components", tmp_path), "label")) == ["db", "forms"]
+
+
+def test_a_section_is_to_be_summarised_by_its_title_or_found_by_it(tmp_path: Path) -> None:
+    body = "The ``cache`` keeps answers of a server. " * 5
+    page = f"Page\n====\n\n{body}\n\nThe *whole* cache\n-----------------\n\n{body}\n\n{body}\n\n"
+    write(tmp_path, "lib/guide.rst", page + "Too short\n---------\n\nA body of few words.\n")
+    write(tmp_path, "lib/CHANGES.rst", page)
+    text = " ".join(body.replace("`", "").split())
+    (found,) = read("rst_titles", tmp_path)
+    assert (found["text"], found["target"]) == (f"{text}\n\n{text}", "The whole cache")
+    assert (found["group"], found["place"]) == ("lib/guide.rst", "lib/guide.rst:2")
+    reader, options = readers.load("rst_titles"), readers.options("rst_titles", {}, "", "retrieval")
+    (file,) = (one for one in files(tmp_path, (".rst",)) if one.name.endswith("guide.rst"))
+    (turned,) = reader.read(file, options)
+    assert (turned["text"], turned["target"]) == (found["target"], found["text"])
 
 
 def test_a_text_file_is_a_document_and_a_bad_one_is_listed(tmp_path: Path) -> None:
@@ -396,6 +414,71 @@ def test_a_label_is_a_string_and_one_of_several_is_none(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_labels_are_a_list_a_list_in_json_or_one_string(tmp_path: Path) -> None:
+    said = [["b", "a"], [], "a, b", "", '["x", 3]', ["x", 3, True], [None], {"a": 1}, "[broken"]
+    rows(tmp_path, *({"text": "a", "labels": labels} for labels in said), {"text": "a"})
+    assert picked(read("jsonl", tmp_path), "labels", "reason") == [
+        (["b", "a"], None),
+        ([], None),
+        (["a, b"], None),
+        ([], None),
+        (["x", "3"], None),
+        (["x", "3", "true"], None),
+        *[(None, "bad_labels")] * 3,
+        (None, None),
+    ]
+
+
+def test_a_score_is_a_number_or_a_string_of_one(tmp_path: Path) -> None:
+    said = [1, 2.5, " -3e2", "", None, float("nan"), "one", float("inf"), True, [1], 10**400]
+    rows(tmp_path, *({"text": "a", "score": score} for score in said))
+    found = read("jsonl", tmp_path)
+    assert picked(found[:6], "score", "reason") == [
+        (1.0, None), (2.5, None), (-300.0, None), (None, None), (None, None), (None, None)
+    ]  # fmt: skip
+    assert picked(found[6:], "score", "reason") == [(None, "bad_score")] * 5
+
+
+def test_pairs_and_languages_are_read_by_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "premise,hypothesis,label,language\na,b,x,de\nc,d,y,\n")
+    found = read("table", tmp_path, text="premise", pair="hypothesis")
+    assert picked(found, "text", "pair", "label", "language") == [
+        ("a", "b", "x", "de"), ("c", "d", "y", None)
+    ]  # fmt: skip
+
+
+def test_the_name_of_a_file_may_say_its_language(tmp_path: Path) -> None:
+    write(tmp_path, "xnli/de/test.jsonl", '{"text": "a"}\n{"text": "b", "language": "gsw"}\n')
+    write(tmp_path, "readme.jsonl", '{"text": "c"}\n')
+    options = readers.options("jsonl", {"language_in_name": r"/(\w\w)/"}, "options")
+    found = list(readers.read("jsonl", options, False, files(tmp_path, ())))
+    assert picked(found, "text", "language") == [("c", None), ("a", "de"), ("b", "gsw")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [("(", "expected a regular expression"), (r"\w\w", "expected one group.*found 0")],
+)
+def test_a_pattern_that_gives_no_language_is_refused(pattern: str, said: str) -> None:
+    for name in ("jsonl", "conll", "conll_u", "squad"):
+        with pytest.raises(StepError, match=rf"language_in_name is .*{said}"):
+            readers.options(name, {"language_in_name": pattern}, "options")
+
+
+def test_what_another_kind_of_task_has_is_not_read(tmp_path: Path) -> None:
+    row = {"text": "a b", "label": "x", "score": "high", "labels": {"x": 1}, "spans": [[0, 9]]}
+    rows(tmp_path, row)
+    kinds = {"classification": "x", "documents": None, "multilabel": None}
+    for kind, label in kinds.items():
+        options = readers.options("jsonl", {}, "options", kind)
+        (found,) = readers.read("jsonl", options, False, files(tmp_path, ()))
+        bad = "bad_labels" if kind == "multilabel" else None
+        assert (found.get("label"), found.get("reason")) == (label, bad)
+    assert {k: set(v) for k, v in fields.KINDS.items()} == {
+        k: set(v) for k, v in ANNOTATIONS.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -455,10 +538,20 @@ def test_tables_without_a_header_or_with_other_delimiters(tmp_path: Path) -> Non
 
 def test_a_table_holds_spans_and_answers_as_json(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", 'text,spans\nab cd,"[[0, 2, ""X""]]"\nab,\nab,[[\n')
+    write(tmp_path / "b", "b.csv", 'text,labels\nab,"[""x"", ""y""]"\nab,\nab,x\n')
+    assert picked(read("table", tmp_path / "b"), "labels") == [["x", "y"], [], ["x"]]
+    (tmp_path / "b/b.csv").unlink()
     found = read("table", tmp_path)
     assert picked(found, "spans", "reason") == [
         ([{"start": 0, "end": 2, "label": "X"}], None), ([], None), (None, "bad_spans")
     ]  # fmt: skip
+
+
+def test_a_column_of_row_numbers_has_no_name_and_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", ",text\n0,one\n1,two\n")
+    options = readers.options("table", {}, "options", "documents")
+    found = readers.read("table", options, False, files(tmp_path, ()))
+    assert picked(list(found), "text", "reason") == [("one", None), ("two", None)]
 
 
 @pytest.mark.parametrize(
@@ -549,11 +642,13 @@ def test_what_is_no_table_is_one_line_that_names_it(
 
 
 def test_a_data_set_saved_to_disk_gives_splits_and_names_of_labels(tmp_path: Path) -> None:
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    names = ClassLabel(names=["no", "yes"])
+    features = Features({"text": Value("string"), "label": names, "labels": List(names)})
+    rows = {"label": [1, 0, -1], "labels": [[1, 0], [], [0]]}
     parts = {
-        split: Dataset.from_dict({"text": [f"{split} {n}" for n in range(3)], "label": [1, 0, -1]},
+        split: Dataset.from_dict({"text": [f"{split} {n}" for n in range(3)], **rows},
                                  features=features)
         for split in ("train", "test")
     }  # fmt: skip
@@ -566,21 +661,23 @@ def test_a_data_set_saved_to_disk_gives_splits_and_names_of_labels(tmp_path: Pat
         for n, label in enumerate(("yes", "no", None))
     ]
     assert picked(read("parquet", tmp_path), "label") == ["yes", "no", None]
+    assert picked(read("parquet", tmp_path), "labels") == [["yes", "no"], [], ["no"]]
 
 
 def test_arrow_files_of_both_forms_are_read(tmp_path: Path) -> None:
-    table = pa.table({"text": ["a", "b"], "label": [0, 1]})
+    table = pa.table({"text": ["a", "b"], "label": [0, 1], "labels": [[1, 1], []]})
     (tmp_path / "x").mkdir()
     with pa.ipc.new_file(tmp_path / "x/a.arrow", table.schema) as out:
         out.write_table(table)
     with pa.ipc.new_stream(tmp_path / "x/b.arrow", table.schema) as out:
         out.write_table(table)
-    info = {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}
+    label = {"names": ["no", "yes"], "_type": "ClassLabel"}
+    info = {"features": {"label": label, "labels": [label]}}  # as old versions wrote a list
     write(tmp_path, "x/dataset_info.json", json.dumps(info))
     write(tmp_path, "x/state.json", '{"_split": "validation"}')
     found = read("dataset", tmp_path)
-    assert picked(found, "text", "label", "split") == [
-        ("a", "no", "validation"), ("b", "yes", "validation")
+    assert picked(found, "text", "label", "labels", "split") == [
+        ("a", "no", ["yes", "yes"], "validation"), ("b", "yes", [], "validation")
     ] * 2  # fmt: skip
 
 
@@ -618,7 +715,8 @@ def test_no_bytes_make_a_reader_fail_but_in_one_line(
 def test_every_reader_says_what_it_reads_and_takes_no_option_it_does_not_know(name: str) -> None:
     reader = readers.load(name)
     assert reader.KIND
-    assert reader.KIND <= KINDS
+    assert set(ANNOTATIONS) >= reader.KIND
+    assert set(getattr(reader, "FOR", {})) <= reader.KIND
     assert all(end.startswith(".") for end in reader.SUFFIXES)
     assert readers.options(name, {}, "options") == reader.Options()
     with pytest.raises(StepError, match=r"tasks\.x\.options: no_such is not a key"):

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from steps import split as stage
 from steps.core.entry import StepError
-from steps.core.files import digest, read_json, read_rows
+from steps.core.files import Shards, digest, read_json, read_rows
 from steps.core.params import SplitParams, load
 from steps.corpora.matching import LEVELS, Matcher, Rules
 from steps.corpora.overlap import normalised
-from steps.split import Taken, conflicts, contamination, join_twins
+from steps.corpora.schemas import SCHEMAS
+from steps.split import VIEWS, Taken, conflicts, contamination, join_queries, join_twins
 from steps.tasks.classification import labels, reference
+from tests.tiny import EXAMPLES
 
 RULES = Rules(ngram=8, containment=0.5, near=0.8)
 SIZES = SplitParams(given=False, train=30, validation=15, test=20, seed=13)
@@ -168,6 +170,14 @@ def test_the_same_text_with_other_labels_is_listed():
     ]
 
 
+def test_another_question_pair_or_language_makes_no_conflict():
+    asked = [{"question": "a"}, {"question": "b"}, {"pair": "a"}, {"pair": "b"}, {"language": "de"}]
+    rows = [row | {"text": "The same"} | more for row, more in zip(make(5), asked, strict=True)]
+    assert conflicts(rows, reference) == []
+    again = [row | {"id": f"again{row['id']}", "label": "other"} for row in rows]
+    assert len(conflicts(rows + again, reference)) == 5
+
+
 def test_the_stage_writes_three_parts_and_a_card(tmp_path, monkeypatch):
     params = load()
     task = params.tasks["changes"].model_copy(update={"split": SIZES})
@@ -186,6 +196,24 @@ def test_the_stage_writes_three_parts_and_a_card(tmp_path, monkeypatch):
     assert not any(row["contaminated"] for row in read_rows(tmp_path / "a/test.parquet"))
     assert card["overlap"]["test"] == dict.fromkeys(LEVELS, 0)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_the_stage_splits_examples_of_every_type(kind, tmp_path, monkeypatch):
+    params = load()
+    wanted = SplitParams(given=False, train=12, validation=4, test=8, seed=1)
+    task = params.tasks["changes"].model_copy(update={"split": wanted, "type": kind})
+    small = params.model_copy(update={"tasks": {"t": task}})
+    monkeypatch.setattr(stage.params, "load", lambda: small)
+    whole = SCHEMAS[kind].names
+    rows = [dict.fromkeys(whole, "") | row for row in EXAMPLES[kind](160)]
+    with Shards(tmp_path / "in/examples", SCHEMAS[kind]) as shards:
+        shards.write_rows(rows)
+    stage.main("t", tmp_path / "in", tmp_path / "out")
+    for part, count in (("train", 12), ("validation", 4), ("test", 8)):
+        found = read_rows(tmp_path / f"out/{part}.parquet")
+        assert len(found) == count
+        assert list(found[0])[: len(whole)] == whole
 
 
 GIVEN = SplitParams(given=True, train=90, validation=15, test=20, seed=13)
@@ -291,3 +319,67 @@ def test_one_text_with_other_spans_or_another_question_is_one_group():
     assert len({row["group"] for row in join_twins(same)}) == 4
     asked = [row | {"question": str(at)} for at, row in enumerate(same)]
     assert len({row["group"] for row in join_twins(asked)}) == 1
+
+
+def premises() -> list[dict]:
+    """Each premise with three hypotheses, in three groups, and each of these pairs turned round."""
+    rows = []
+    for n in range(240):
+        premise = f"Worker {n // 3} of the pool answers all requests that the router sends to it"
+        pair = f"Hypothesis {n} is said of it"
+        both = [{"text": premise, "pair": pair}, {"text": pair, "pair": premise}]
+        for turned, texts in enumerate(both):
+            group = {"source": "s", "group": f"g{n * 7 % 240}/{turned}", "label": "x"}
+            rows.append({"id": f"{n:04}/{turned}", **group, **texts})
+    return rows
+
+
+def test_neither_a_premise_nor_a_pair_turned_round_is_in_two_parts():
+    wanted = SplitParams(given=False, train=60, validation=20, test=20, seed=1)
+    strict = Rules(ngram=8, containment=0.5, near=1.0)
+    parts = stage.split("t", premises(), wanted, labels, Taken(strict, VIEWS["pairs"]))
+    for found in (lambda e: e["text"], lambda e: " ".join(sorted((e["text"], e["pair"])))):
+        assert set(seen_in(parts, found).values()) == {1}
+    premise = seen_in(parts, lambda e: max(e["text"], e["pair"]))
+    assert set(premise.values()) == {1}
+
+
+def queries(count: int = 160) -> list[dict]:
+    """Each passage is what two queries of two groups should find."""
+    return [
+        {
+            "id": f"{n:04}",
+            "source": "s",
+            "group": f"g{n * 7 % 90}",
+            "text": f"Query number {n}",
+            "target": f"Passage {n // 2}, once more: "
+            + " ".join(f"w{n // 2}x{k}" for k in range(9)),
+        }
+        for n in range(count)
+    ]
+
+
+def test_no_passage_is_to_be_found_in_two_parts():
+    wanted = SplitParams(given=False, train=60, validation=20, test=20, seed=1)
+
+    def nothing(examples):
+        return []
+
+    for rows in (queries(), join_queries(queries())):
+        parts = stage.split("t", rows, wanted, nothing, Taken(RULES, VIEWS["retrieval"]))
+        assert set(seen_in(parts, lambda e: e["target"]).values()) == {1}
+    joined = join_queries(queries())
+    assert all(a["group"] == b["group"] for a, b in zip(joined[::2], joined[1::2], strict=True))
+    assert len({row["group"] for row in joined}) > 40
+
+
+def test_a_pair_or_passage_that_training_has_marks_a_held_out_example():
+    pairs = [row | {"label": "x"} for row in premises()[:2]]
+    parts = {"train": pairs[:1], "validation": [], "test": pairs[1:]}
+    assert contamination(parts, RULES)["test"]["near"] == 0
+    assert contamination(parts, RULES, VIEWS["pairs"])["test"]["exact"] == 1
+    assert parts["test"][0]["contaminated"]
+    asked = queries(2)
+    parts = {"train": asked[:1], "validation": [], "test": asked[1:]}
+    found = contamination(parts, Rules(8, 0.5, 1.0), VIEWS["retrieval"])["test"]
+    assert found["exact"] == 1

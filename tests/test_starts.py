@@ -20,7 +20,6 @@ from safetensors.numpy import load_file, save_file
 
 from pipelines import connection
 from pipelines.conversion import convert
-from pipelines.registry import CODE
 from steps import fetch as stage_fetch
 from steps.core.entry import StepError
 from steps.core.params import Source, load
@@ -492,7 +491,7 @@ def registry(
         with mlflow.start_run(experiment_id=mlflow.create_experiment(folder.name, where)):
             logged = mlflow.pyfunc.log_model(
                 name="bundle",
-                python_model=str(CODE),
+                python_model=str(Path(connection.__file__).with_name("champion.py")),
                 artifacts={"bundle": str(folder)},
                 pip_requirements=[],
                 registered_model_name=name,

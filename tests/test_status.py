@@ -45,6 +45,13 @@ def by_recipe(task: str) -> dict[str, status.Row]:
     return {row.recipe: row for row in status.read() if row.task == task}
 
 
+def test_a_recipe_that_is_left_out_of_a_task_says_why(project: Path) -> None:
+    found = comparison() | {"left_out": {"features": "the recipe is for changes"}}
+    write_json(project / "reports/entities/comparison.json", found)
+    assert by_recipe("entities")["features"].note == "left out: the recipe is for changes"
+    assert by_recipe("entities")["full_adapted"].note == status.MISSING
+
+
 def test_a_winner_has_its_metric_interval_and_verdict(project: Path) -> None:
     row = by_recipe("entities")["full"]
     assert status.cells(row) == (

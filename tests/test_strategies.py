@@ -1,68 +1,94 @@
-"""The promises of a task type and of a strategy, held over both whole dicts."""
+"""The promises of a strategy, held over the types of tasks that it is for."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json, write_json
 from steps.core.params import Recipe
-from steps.finetune import finetune
+from steps.finetune import finetune, unable
 from steps.prepare import prepare
 from steps.tasks import TASKS, task_type
 from steps.transfer.checkpoints import load_candidate, load_predictor, save_bundle_model
-from steps.transfer.strategies import STRATEGIES, Material, strategy
-from tests.tiny import EXAMPLES, make_base
+from steps.transfer.strategies import STRATEGIES, strategy
+from tests.families import make_family
+from tests.tiny import EXAMPLES
+from tests.trained import material, near, odd, right
 
-KNOBS = {
+STEPS = {"learning_rate": 5e-3, "epochs": 20, "batch_tokens": 64, "weight_decay": 0.0}
+KNOBS: dict[str, dict[str, Any]] = {
     "baseline": {"inverse_regularisation": 100.0},
     "features": {"inverse_regularisation": 1e4},
-    "full": {
-        "learning_rate": 5e-3,
-        "epochs": 60,
-        "batch_size": 4,
-        "warmup": 0.1,
-        "weight_decay": 0.0,
-        "dropout": 0.0,
-    },
+    "full": STEPS,
+    "gradual": STEPS,
+    "lora": STEPS | {"learning_rate": 1e-2, "epochs": 40},
+    "fewshot": {"learning_rate": 2e-3, "epochs": 3, "inverse_regularisation": 10.0},
+    "augment": STEPS | {"copies": 1, "edits": ["synonyms", "deletions"]},
 }
-CASES = [(kind, name) for kind in TASKS for name in STRATEGIES]
+SLOW, MORE = {"regression", "retrieval"}, {"epochs": 80}
+ELSEWHERE = {"static", "multitask", "selftrain"}  # they read more than a start: files of their own
+WRITTEN = {
+    "translation",
+    "summarisation",
+    "generation",
+}  # tests/test_transfer.py, by models that can
+CASES = [
+    (kind, name)
+    for kind in TASKS
+    for name in KNOBS
+    if kind not in WRITTEN
+    and not unable(strategy(name), task_type(kind))
+    and (kind, name) != ("tags", "augment")  # no word of theirs may be changed: a StepError
+]
+
+
+def test_every_strategy_is_held_to_its_promises() -> None:
+    assert KNOBS.keys() | ELSEWHERE == STRATEGIES.keys()
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return make_base(tmp_path_factory.mktemp("base"))
+    return make_family("bert", tmp_path_factory.mktemp("base"))
 
 
 def train(kind: str, name: str, base: Path, out: Path, seeds: tuple[int, ...] = (1,)) -> Path:
     """Prepare and fine-tune on eight examples; return the candidate's folder."""
-    recipe = Recipe(strategy=name, start=str(base), **KNOBS[name])
+    knobs = KNOBS[name] | (MORE if "epochs" in KNOBS[name] and kind in SLOW else {})
+    recipe = Recipe(strategy=name, start=str(base), **knobs)
     prepare(name, recipe, base, out / "start")
-    module, examples = task_type(kind), EXAMPLES[kind](8)
-    labels = module.labels(examples)
+    given = material(kind, out / "room", score=None)
     about = {
         "task": "t",
         "type": kind,
         "recipe": name,
         "strategy": name,
         "start": str(base),
-        "labels": labels,
+        "labels": given.type.labels(given.examples),
         "max_tokens": 64,
         "seeds": list(seeds),
     }
-    material = Material(module, module.classes(labels), examples, 64)
-    finetune(about, recipe, material, out / "start", out / "candidate")
+    finetune(about, recipe, given, out / "start", out / "candidate")
     return out
 
 
+class Trained(dict[tuple[str, str], Path]):
+    """Candidates, trained when they are first asked for."""
+
+    def __init__(self, base: Path, root: Path) -> None:
+        super().__init__()
+        self.base, self.root = base, root
+
+    def __missing__(self, case: tuple[str, str]) -> Path:
+        self[case] = train(*case, self.base, self.root / case[0] / case[1])
+        return self[case]
+
+
 @pytest.fixture(scope="module")
-def trained(base, tmp_path_factory) -> dict[tuple[str, str], Path]:
-    root = tmp_path_factory.mktemp("candidates")
-    return {
-        (kind, name): train(kind, name, base, root / kind / name, (1, 2)) for kind, name in CASES
-    }
+def trained(base, tmp_path_factory) -> Trained:
+    return Trained(base, tmp_path_factory.mktemp("candidates"))
 
 
 def predictor(folder: Path, batch: int = 32):
@@ -70,28 +96,33 @@ def predictor(folder: Path, batch: int = 32):
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
-def test_it_learns_its_own_eight_examples_exactly(trained, kind, name):
+def test_it_learns_its_own_eight_examples(trained, kind, name):
+    """Exactly; its baseline need not, where it only compares words."""
     examples = EXAMPLES[kind](8)
-    said = predictor(trained[kind, name]).predictions([example["text"] for example in examples])
-    reference = task_type(kind).reference
-    assert [item.value for item in said] == [reference(example) for example in examples]
+    said = predictor(trained[kind, name]).predictions(examples)
     assert all(0 < item.confidence <= 1 + 1e-6 for item in said)
+    wrong = [
+        item.value
+        for item, example in zip(said, examples, strict=True)
+        if not near(item.value, right(kind, task_type(kind).reference(example)))
+    ]
+    assert wrong == [] or (name == "baseline" and kind == "question_answering")
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_a_prediction_does_not_depend_on_its_batch(trained, kind, name):
-    texts = [example["text"] for example in EXAMPLES[kind](11)] + ["a", "view " * 200, "", "…"]
+    texts = [*EXAMPLES[kind](11), *odd(kind)]
     folder = trained[kind, name]
     together = predictor(folder).predictions(texts)
     one_by_one = predictor(folder, batch=1).predictions(texts)
-    assert [item.value for item in together] == [item.value for item in one_by_one]
-    for left, right in zip(together, one_by_one, strict=True):
-        assert left.confidence == pytest.approx(right.confidence, abs=1e-4)
+    for left, other in zip(together, one_by_one, strict=True):
+        assert left.confidence == pytest.approx(other.confidence, abs=1e-4)
+        assert near(left.value, other.value)
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_training_again_gives_the_same_bytes(base, trained, tmp_path, kind, name):
-    again = train(kind, name, base, tmp_path, (1, 2))
+    again = train(kind, name, base, tmp_path)
     assert digest(again / "candidate") == digest(trained[kind, name] / "candidate")
 
 
@@ -99,17 +130,18 @@ def test_training_again_gives_the_same_bytes(base, trained, tmp_path, kind, name
 def test_a_bundle_answers_as_its_candidate_did_and_holds_no_pickle(trained, tmp_path, kind, name):
     folder = trained[kind, name]
     save_bundle_model(folder / "start", folder / "candidate", 1, tmp_path / "bundle")
-    texts = [example["text"] for example in EXAMPLES[kind](8)]
+    texts = EXAMPLES[kind](8)
     assert load_predictor(tmp_path / "bundle").predict(texts) == predictor(folder).predict(texts)
     kinds = {path.suffix for path in (tmp_path / "bundle").iterdir()}
     assert kinds <= {".json", ".safetensors", ".txt"}
 
 
-def test_seeds_differ_where_chance_has_a_part(trained):
-    folder = trained["classification", "full"] / "candidate"
+def test_seeds_differ_where_chance_has_a_part(base, tmp_path):
+    folder = train("classification", "full", base, tmp_path / "full", (1, 2)) / "candidate"
     assert digest(folder / "seed-1") != digest(folder / "seed-2")
-    weights = read_json(trained["classification", "features"] / "candidate/candidate.json")
-    assert weights["weights"] == {"1": "seed-1", "2": "seed-1"}
+    weights = train("classification", "features", base, tmp_path / "features", (1, 2))
+    said = read_json(weights / "candidate/candidate.json")
+    assert said["weights"] == {"1": "seed-1", "2": "seed-1"}
 
 
 def test_every_recipe_of_the_demo_is_one_its_strategy_takes():
@@ -130,23 +162,3 @@ def test_a_start_that_is_no_checkpoint_is_one_line(tmp_path):
     recipe = Recipe(strategy="features", start="x", inverse_regularisation=1.0)
     with pytest.raises(StepError, match=r"start has no model\.safetensors; it has: config\.json"):
         prepare("mine", recipe, tmp_path / "start", tmp_path / "out")
-
-
-@pytest.mark.parametrize("kind", TASKS)
-def test_targets_and_features_have_one_entry_a_unit(kind):
-    module, examples = task_type(kind), EXAMPLES[kind](9)
-    classes = module.classes(module.labels(examples))
-    for example in examples:
-        units = len(module.units(example["text"]))
-        assert (
-            len(module.targets(example, classes)) == len(module.features(example["text"])) == units
-        )
-
-
-@pytest.mark.parametrize("kind", TASKS)
-def test_decoding_the_targets_gives_the_reference(kind):
-    module, examples = task_type(kind), EXAMPLES[kind](9)
-    classes = module.classes(module.labels(examples))
-    for example in examples:
-        sure = np.eye(len(classes))[module.targets(example, classes)]
-        assert module.decode(example["text"], sure, classes).value == module.reference(example)

@@ -1,6 +1,7 @@
 """A tiny real project: one task, cheap candidates, their predictions, dvc.lock by DVC itself."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -27,7 +28,8 @@ from tests.tiny import classified
 
 REPOSITORY = Path(__file__).parents[1]
 TASK = "changes"
-SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "group", "text", "label")])
+COLUMNS = ("id", "source", "group", "text", "language", "label")
+SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 WEAK, STRONG = ("feature", "fix"), ("doc", "feature", "fix")  # labels that a recipe learns
 STAGES: dict[str, tuple[list[str], list[str]]] = {  # deps, outs
     "validate_task": ([], ["data/validation/tasks/${key}"]),
@@ -89,7 +91,10 @@ def candidate(name: str, labels: list[str], parts: dict[str, list[dict[str, Any]
     kind = task_type("classification")
     about = {"task": TASK, "type": "classification", "recipe": name, "strategy": "baseline"}
     about |= {"start": "none", "labels": labels, "max_tokens": 64, "seeds": load().seeds}
-    material = Material(kind, kind.classes(labels), parts["train"], 64)
+    rest = {"validation": parts["validation"], "room": Path("room") / name}
+    for old in ("candidates" / folder, rest["room"]):  # as DVC does, and another room as its key
+        shutil.rmtree(old, ignore_errors=True)
+    material = Material("classification", kind.classes(labels), parts["train"], 64, **rest)
     finetune(about, recipe, material, start, "candidates" / folder)
     about = read_json("candidates" / folder / "candidate.json")
     held_out = {part: parts[part] for part in ("validation", "test")}

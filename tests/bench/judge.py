@@ -13,7 +13,8 @@ import numpy as np
 
 from steps.core.params import Judge
 from steps.judge.bootstrap import paired, verdict
-from steps.judge.metrics import METRICS, Array, stack
+from steps.judge.metrics import METRICS, stack
+from steps.judge.values import Array
 
 LABELS = [f"label{i}" for i in range(6)]
 ITEMS, SEEDS, RESAMPLES = 10_000, 3, 10_000
