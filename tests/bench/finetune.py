@@ -44,6 +44,7 @@ def prepare(folder: Path, start: Path | None, examples: int) -> None:
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["tasks"] = {"changes": params["tasks"]["changes"]}
+    params["recipes"] = {"baseline": params["recipes"]["baseline"]}
     params["tasks"]["changes"]["split"] |= {"train": examples, "validation": 100, "test": 500}
     for name in ("minilm", "pydocs"):
         params["sources"][name]["path"] = str(ROOT / f"infra/demo/{name}.txt")
