@@ -1,6 +1,6 @@
 """What can be known to be wrong before a run begins: every name and path in params.yaml."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from steps.judge.metrics import metric_for
 from steps.judge.slices import check_kind
 from steps.tasks import TASKS, task_type
 from steps.transfer.search import check_search
-from steps.transfer.strategies import left_out, strategy
+from steps.transfer.strategies import left_out, require_other, strategy
 
 
 def preflight(params: Params | None = None) -> list[str]:
@@ -38,7 +38,7 @@ def _checks(params: Params) -> Iterator[Callable[[], object]]:
         for kind in task.slices:
             yield partial(check_kind, kind, task.type, f"tasks.{name}.slices")
     for name, recipe in params.recipes.items():
-        yield partial(_recipe, name, recipe, params.tasks)
+        yield partial(_recipe, name, recipe, params)
     starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
     starts |= {f"recipes.{name}": recipe.start for name, recipe in params.recipes.items()}
     starts |= {f"augmentations.{name}": one.start for name, one in params.augmentations.items()}
@@ -72,11 +72,12 @@ def _reads(where: str, entry: Corpus | Task, kind: str) -> None:
     readers.options(entry.reader, entry.options, f"{where}.options")
 
 
-def _recipe(name: str, recipe: Recipe, tasks: Mapping[str, Task]) -> None:
+def _recipe(name: str, recipe: Recipe, params: Params) -> None:
     settings: type[Section] = strategy(recipe.strategy).Settings
     check(settings, recipe.knobs, f"recipes.{name}")
     check_search(recipe, f"recipes.{name}")
-    for task, entry in tasks.items():
+    require_other(name, params)
+    for task, entry in params.tasks.items():
         if entry.type in TASKS:
             left_out(task, recipe, task_type(entry.type))
 

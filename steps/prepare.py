@@ -10,13 +10,12 @@ may be a candidate's folder: what it has learned is where the recipe starts.
 from functools import cache
 from pathlib import Path
 
-from steps.core.candidates import AUGMENTED
-from steps.core.entry import StepError, run
+from steps.core.entry import run
 from steps.core.files import digest, whole, write_json
 from steps.core.params import Params, Recipe, check, choose, load
 from steps.corpora.matching import Overlaps, Rules, held_out_texts
 from steps.transfer.checkpoints import copy_start
-from steps.transfer.strategies import Supplies, strategy
+from steps.transfer.strategies import Supplies, require_other, strategy
 
 
 def prepare(
@@ -36,32 +35,6 @@ def prepare(
     used = [module, *(strategy(other) for other in getattr(module, "BUILT_ON", ()))]
     code = digest(*(Path(str(part.__file__)) for part in used))
     write_json(out / "start.json", about | {"code": code})
-
-
-def require_other(name: str, params: Params) -> None:
-    """StepError unless a recipe that adds examples names the one that it must be compared with."""
-    recipe = params.recipes[name]
-    if not getattr(strategy(recipe.strategy), "COMPARED", False):
-        return
-    where = f"params.yaml: recipes.{name}"
-    if recipe.without is None:
-        raise StepError(
-            f"{where}: what {recipe.strategy} adds is worth is seen beside the same recipe without"
-            " it; name one of the same start, `without: RECIPE`"
-        )
-    other = choose(recipe.without, params.recipes, f"recipe (in {where}.without)")
-    if origin(recipe, params) != origin(other, params):
-        raise StepError(
-            f"{where}.without: {recipe.without} starts at {other.start}, not at {recipe.start};"
-            " name a recipe of the same start"
-        )
-
-
-def origin(recipe: Recipe, params: Params) -> str:
-    """The checkpoint that a recipe starts at, without what the stage `augment` put beside it."""
-    name = recipe.start.removeprefix(AUGMENTED)
-    augmented = recipe.start.startswith(AUGMENTED) and name in params.augmentations
-    return params.augmentations[name].start if augmented else recipe.start
 
 
 def supplied(splits: Path, corpora: Path, params: Params) -> Supplies:

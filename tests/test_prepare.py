@@ -10,12 +10,12 @@ from steps.core.entry import StepError
 from steps.core.files import read_json, write_json
 from steps.core.params import Params, Recipe, load
 from steps.finetune import finetune
-from steps.prepare import prepare, require_other
+from steps.prepare import prepare
 from steps.transfer import networks
 from steps.transfer.checkpoints import best_seed, load_best
 from steps.transfer.networks.encoder import Encoder
 from steps.transfer.networks.writer import Writer
-from steps.transfer.strategies import full
+from steps.transfer.strategies import full, require_other
 from tests.families import make_family
 from tests.tiny import EXAMPLES, make_base
 from tests.trained import material

@@ -9,11 +9,11 @@ import yaml
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json, write_json
 from steps.core.params import Recipe
-from steps.finetune import finetune, unable
+from steps.finetune import finetune
 from steps.prepare import prepare
 from steps.tasks import TASKS, task_type
 from steps.transfer.checkpoints import load_candidate, load_predictor, save_bundle_model
-from steps.transfer.strategies import STRATEGIES, strategy
+from steps.transfer.strategies import STRATEGIES, strategy, unable
 from tests.families import make_family
 from tests.tiny import EXAMPLES
 from tests.trained import material, near, odd, right

@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
+from steps.core.candidates import AUGMENTED
 from steps.core.entry import StepError
-from steps.core.params import Recipe, Section, choose
+from steps.core.params import Params, Recipe, Section, choose
 from steps.tasks import Item, task_type
 
 STRATEGIES = {
@@ -158,3 +159,29 @@ def unable(module: ModuleType, kind: ModuleType) -> str:
     if level and level not in getattr(module, "LEVELS", (level,)):
         return f"tells nothing of {level}"
     return ""
+
+
+def require_other(name: str, params: Params) -> None:
+    """StepError unless a recipe that adds examples names the one that it must be compared with."""
+    recipe = params.recipes[name]
+    if not getattr(strategy(recipe.strategy), "COMPARED", False):
+        return
+    where = f"recipes.{name}"
+    if recipe.without is None:
+        raise StepError(
+            f"{where}: what {recipe.strategy} adds is worth is seen beside the same recipe without"
+            " it; name one of the same start, `without: RECIPE`"
+        )
+    other = choose(recipe.without, params.recipes, f"recipe (in {where}.without)")
+    if origin(recipe, params) != origin(other, params):
+        raise StepError(
+            f"{where}.without: {recipe.without} starts at {other.start}, not at {recipe.start};"
+            " name a recipe of the same start"
+        )
+
+
+def origin(recipe: Recipe, params: Params) -> str:
+    """The checkpoint that a recipe starts at, without what the stage `augment` put beside it."""
+    name = recipe.start.removeprefix(AUGMENTED)
+    augmented = recipe.start.startswith(AUGMENTED) and name in params.augmentations
+    return params.augmentations[name].start if augmented else recipe.start
