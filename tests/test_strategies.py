@@ -147,7 +147,7 @@ def test_seeds_differ_where_chance_has_a_part(base, tmp_path):
 def test_every_recipe_of_the_demo_is_one_its_strategy_takes():
     params = yaml.safe_load(Path("params.yaml").read_text())
     for recipe in params["recipes"].values():
-        strategy(recipe["strategy"]).Settings.model_validate(recipe)
+        strategy(recipe["strategy"]).Settings.model_validate(Recipe(**recipe).knobs)
 
 
 def test_a_misspelt_knob_of_a_recipe_is_one_line(base, tmp_path):
