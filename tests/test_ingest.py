@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from steps import ingest as stage
 from steps import readers
 from steps.core.entry import StepError
+from steps.core.examples import KINDS
 from steps.core.files import digest, read_json, read_rows, shards
 from steps.core.params import Corpus, load
 from steps.corpora.cleaning import Rules
-from steps.corpora.schemas import ANNOTATIONS, SCHEMAS
+from steps.corpora.schemas import SCHEMAS
 from steps.ingest import Plan, ingest, plan_of
 
 Record = dict[str, Any]
@@ -182,7 +183,7 @@ ANNOTATED: dict[str, tuple[Record, Record]] = {  # as it is read, and as it is k
 }
 
 
-@pytest.mark.parametrize("kind", sorted(set(ANNOTATIONS) - {"documents"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"documents"}))
 def test_examples_of_each_type_are_kept_normalised_once(tmp_path, kind):
     given, kept = ANNOTATED[kind]
     options = readers.options("jsonl", {}, "test", kind)
@@ -193,7 +194,7 @@ def test_examples_of_each_type_are_kept_normalised_once(tmp_path, kind):
     assert first == {"text": "a text", "language": "de", **kept}
     assert list(ended.kept[0]) == SCHEMAS[kind].names
     assert (len(ended.duplicates), len(ended.kept)) == (2, 1)
-    missing = ANNOTATIONS[kind][0]
+    missing = KINDS[kind][0]
     assert ended.ledger["reasons"] == {f"no_{missing}": 1}
 
 

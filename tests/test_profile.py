@@ -11,8 +11,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from steps.core.entry import StepError
+from steps.core.examples import KINDS
 from steps.core.files import Shards, read_json, write_json
-from steps.corpora.schemas import ANNOTATIONS, DUPLICATES, REJECTED, SCHEMAS
+from steps.corpora.schemas import DUPLICATES, REJECTED, SCHEMAS
 from steps.portrait.annotated import COLUMNS
 from steps.portrait.losses import alike, differences, fold_sources
 from steps.portrait.measured import Few, entropy, evenly, lengths, scores
@@ -251,7 +252,7 @@ def test_each_kind_of_task_has_its_section(kind: str, start: Path, tmp_path: Pat
     kept, said = TASKS[kind]
     source = write(tmp_path / "task", kind, kept)
     found, page = profiled("task", source, start, tmp_path / "out")
-    assert found["columns"] == list(ANNOTATIONS[kind])
+    assert found["columns"] == list(KINDS[kind])
     assert said in page
     assert_whole(page)
 
@@ -332,13 +333,13 @@ def test_scores_that_say_little_are_said(start: Path, tmp_path: Path) -> None:
 
 
 def test_all_that_examples_have_is_measured() -> None:
-    assert {name for names in ANNOTATIONS.values() for name in names} == set(COLUMNS)
+    assert {name for names in KINDS.values() for name in names} == set(COLUMNS)
 
 
 def test_a_task_without_an_example_goes_through(start: Path, tmp_path: Path) -> None:
     for kind in ("multilabel", "regression", "pairs"):
         found, page = profiled("task", write(tmp_path / kind, kind, []), start, tmp_path / "out")
-        assert (found["sizes"]["records"], found["columns"]) == (0, list(ANNOTATIONS[kind]))
+        assert (found["sizes"]["records"], found["columns"]) == (0, list(KINDS[kind]))
         assert_whole(page)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steps import readers
 from steps.core.entry import StepError
-from steps.corpora.schemas import ANNOTATIONS
+from steps.core.examples import KINDS
 from steps.readers import fields
 from steps.readers import files as reading
 from steps.readers.files import files
@@ -474,9 +474,7 @@ def test_what_another_kind_of_task_has_is_not_read(tmp_path: Path) -> None:
         (found,) = readers.read("jsonl", options, False, files(tmp_path, ()))
         bad = "bad_labels" if kind == "multilabel" else None
         assert (found.get("label"), found.get("reason")) == (label, bad)
-    assert {k: set(v) for k, v in fields.KINDS.items()} == {
-        k: set(v) for k, v in ANNOTATIONS.items()
-    }
+    assert {k: set(v) for k, v in fields.KINDS.items()} == {k: set(v) for k, v in KINDS.items()}
 
 
 @pytest.mark.parametrize(
@@ -715,7 +713,7 @@ def test_no_bytes_make_a_reader_fail_but_in_one_line(
 def test_every_reader_says_what_it_reads_and_takes_no_option_it_does_not_know(name: str) -> None:
     reader = readers.load(name)
     assert reader.KIND
-    assert set(ANNOTATIONS) >= reader.KIND
+    assert set(KINDS) >= reader.KIND
     assert set(getattr(reader, "FOR", {})) <= reader.KIND
     assert all(end.startswith(".") for end in reader.SUFFIXES)
     assert readers.options(name, {}, "options") == reader.Options()

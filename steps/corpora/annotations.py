@@ -4,24 +4,24 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
+from steps.core.examples import KINDS
 from steps.corpora.normalise import normalise, normalise_spans
-from steps.corpora.schemas import ANNOTATIONS
 
 Record = dict[str, Any]
 
 
 def against(record: Record, kind: str) -> str:
     """Say why an example's annotation cannot be so, or nothing."""
-    found = (AGAINST[name](record, kind) for name in ANNOTATIONS[kind])
+    found = (AGAINST[name](record, kind) for name in KINDS[kind])
     return next(filter(None, found), "")
 
 
 def normalised(record: Record, kind: str) -> Record:
     """Return the example with its text normalised and its annotation moved along."""
-    made = {name: FOLLOWS[name](record[name]) for name in ANNOTATIONS[kind] if name in FOLLOWS}
-    if "spans" in ANNOTATIONS[kind]:
+    made = {name: FOLLOWS[name](record[name]) for name in KINDS[kind] if name in FOLLOWS}
+    if "spans" in KINDS[kind]:
         made["text"], made["spans"] = normalise_spans(record["text"], record["spans"])
-    elif "answers" in ANNOTATIONS[kind]:
+    elif "answers" in KINDS[kind]:
         made["text"], made["answers"] = _answers(record["text"], record["answers"])
     else:
         made["text"] = normalise(record["text"])

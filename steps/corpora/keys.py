@@ -4,8 +4,9 @@ import hashlib
 import json
 from typing import Any
 
+from steps.core.examples import KINDS
 from steps.corpora.filters import UNSPACED
-from steps.corpora.schemas import ANNOTATIONS, BESIDE
+from steps.corpora.schemas import BESIDE
 
 Record = dict[str, Any]
 
@@ -16,7 +17,7 @@ def keyed(record: Record, kind: str, at: int) -> Record:
     `twin` is the same where the same is asked: of the text, with the pair or question beside it,
     in one language.
     """
-    text, names = record["text"], ANNOTATIONS[kind]
+    text, names = record["text"], KINDS[kind]
     key = twin = _hash(_folded(text))
     if kind != "documents":
         said = [record[name] for name in ("split", "language", *names)]

@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from steps.core.examples import KINDS
+
 TEXT = ("id", "source", "group", "text", "language")  # language: "" where none is known
 SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())])
 ANSWER = pa.struct([("start", pa.int64()), ("text", pa.string())])
@@ -11,22 +13,10 @@ TYPES = {  # of all other columns: strings
     "spans": pa.list_(SPAN),
     "answers": pa.list_(ANSWER),
 }
-ANNOTATIONS = {  # what an example says of its text: with the text it makes an exact duplicate
-    "documents": (),
-    "classification": ("label",),
-    "sentiment": ("label",),
-    "multilabel": ("labels",),
-    "regression": ("score",),
-    "pairs": ("pair", "label"),
-    "tokens": ("spans",),
-    "tags": ("spans",),
-    "question_answering": ("question", "answers"),
-    "translation": ("target",),
-    "summarisation": ("target",),
-    "generation": ("target",),
-    "retrieval": ("target",),
-}
-BESIDE = ("pair", "question")  # of these, what is read beside the text: it is no claim about it
+BESIDE = (
+    "pair",
+    "question",
+)  # of what is annotated, what is read beside the text: it is no claim about it
 
 
 def _schema(*names: str) -> pa.Schema:
@@ -36,7 +26,7 @@ def _schema(*names: str) -> pa.Schema:
 
 SCHEMAS = {
     kind: _schema(*TEXT, *(["split"] if columns else []), *columns)  # split: "" where none is said
-    for kind, columns in ANNOTATIONS.items()
+    for kind, columns in KINDS.items()
 }
 REJECTED = _schema("id", "source", "group", "text", "place", "reason")
 DUPLICATES = _schema("id", "source", "group", "text", "place", "kept", "kind")

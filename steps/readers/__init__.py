@@ -1,6 +1,6 @@
 """Readers: a file format -> records. A reader is a module with
 
-- `KIND`: the set of what its records can be, of `fields.KINDS`: documents, or examples of a type;
+- `KIND`: the set of what its records can be, of `steps.core.examples.KINDS`: documents, or examples of a type;
 - `SUFFIXES`: how the names of its files end; () takes all;
 - `Options`: its settings in params.yaml, a Section;
 - `FOR`, if need be: settings that a kind of records has where none are given;
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from steps.core.examples import KINDS
 from steps.core.params import Section, check, choose
-from steps.readers.fields import KINDS
 from steps.readers.files import File, language_of
 
 ANNOTATIONS = {name for names in KINDS.values() for name in names}

@@ -4,21 +4,10 @@ import json
 from math import inf, isfinite, isnan
 from typing import Any
 
+from steps.core.examples import KINDS
 from steps.core.params import choose
 from steps.readers.files import SPLITS, File, Named
 
-KINDS = {  # what records can be -> which fields say what is annotated
-    "documents": (),
-    "classification": ("label",),
-    "sentiment": ("label",),
-    "multilabel": ("labels",),
-    "regression": ("score",),
-    "pairs": ("pair", "label"),
-    "tokens": ("spans",),
-    "tags": ("spans",),
-    "question_answering": ("question", "answers"),
-    **dict.fromkeys(("translation", "summarisation", "generation", "retrieval"), ("target",)),
-}
 ALL = set(KINDS)
 SPAN = (("start", "start_offset"), ("end", "end_offset"), ("label",))  # as annotation tools say it
 

@@ -88,6 +88,14 @@ class Reads:
         return cls(**about | {"shape": Shape(**about["shape"])})
 
 
+def hold(made: Any, encoder: Any, frozen: bool) -> None:
+    """Give a network its encoder; a frozen one is no part of it: neither trained nor saved."""
+    if frozen:
+        made.__dict__["encoder"] = encoder.requires_grad_(False)
+    else:
+        made.encoder = encoder
+
+
 def network(output: str) -> Any:
     """The class `Network` for an output."""
     return importlib.import_module(NETWORKS[output]).Network

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from steps.tasks import Item, task_type
 from steps.transfer.losses import loss_sum
-from steps.transfer.networks import Reads, Shape
+from steps.transfer.networks import Reads, Shape, hold
 from steps.transfer.networks.rows import Reader
 from steps.transfer.networks.writer import Row, Writer
 from steps.transfer.strategies import Material
@@ -30,10 +30,7 @@ class Network(nn.Module):
 
     def __init__(self, encoder: Writer, reads: Reads) -> None:
         super().__init__()
-        if reads.shape.frozen:  # no part of the module: neither trained nor saved
-            self.__dict__["encoder"] = encoder.requires_grad_(False)
-        else:
-            self.encoder = encoder
+        hold(self, encoder, reads.shape.frozen)
         self.reads, self.task = reads, task_type(reads.type)
 
     @classmethod

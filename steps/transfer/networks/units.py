@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from steps.tasks import Item, task_type
 from steps.transfer.loop import autocast
-from steps.transfer.networks import Reads, Shape
+from steps.transfer.networks import Reads, Shape, hold
 from steps.transfer.networks.encoder import Encoder, Inputs
 from steps.transfer.networks.modules import POOLS, Field, Mix, both_ways
 from steps.transfer.networks.rows import Reader, Row
@@ -48,17 +48,11 @@ class Example:
 
 
 class Network(nn.Module):
-    """`weights`: of the classes in the loss, all alike if None; a field takes none.
-
-    A frozen encoder is no part of the module: it is neither trained nor saved.
-    """
+    """`weights`: of the classes in the loss, all alike if None; a field takes none."""
 
     def __init__(self, encoder: Encoder, reads: Reads, vocabulary: Vocabulary | None) -> None:
         super().__init__()
-        if reads.shape.frozen:
-            self.__dict__["encoder"] = encoder.requires_grad_(False)
-        else:
-            self.encoder = encoder
+        hold(self, encoder, reads.shape.frozen)
         self.reads, self.vocabulary = reads, vocabulary
         self.task = task_type(reads.type)
         shape, classes = reads.shape, len(reads.classes)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from steps.tasks import Item, task_type
 from steps.transfer.loop import autocast
-from steps.transfer.networks import Reads, Shape
+from steps.transfer.networks import Reads, Shape, hold
 from steps.transfer.networks.encoder import Encoder, Inputs
 from steps.transfer.networks.modules import mean
 from steps.transfer.networks.rows import Reader, Row
@@ -48,10 +48,7 @@ class Network(nn.Module):
 
     def __init__(self, encoder: Encoder, reads: Reads) -> None:
         super().__init__()
-        if reads.shape.frozen:  # no part of the module: neither trained nor saved
-            self.__dict__["encoder"] = encoder.requires_grad_(False)
-        else:
-            self.encoder = encoder
+        hold(self, encoder, reads.shape.frozen)
         self.reads, self.task = reads, task_type(reads.type)
 
     @classmethod

@@ -17,6 +17,7 @@ import numpy as np
 
 from steps.core.files import read_json, write_json
 from steps.tasks import Item
+from steps.transfer.plain.unlearned import Unlearned
 from steps.transfer.strategies import Material
 
 UNIT = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
@@ -28,22 +29,8 @@ NEVER = -1e4
 ASKING = ("how many", "how much", "how", "who", "when", "where", "which", "why", "what")
 
 
-class Majority:
+class Majority(Unlearned):
     """There is no answer: the most frequent one where any is, and a mark of SQuAD 2."""
-
-    def __init__(self, kind: ModuleType) -> None:
-        self.kind = kind
-
-    @classmethod
-    def fit(cls, material: Material, inverse: float) -> "Majority":
-        return cls(material.type)
-
-    def save(self, out: Path) -> None:
-        """There is nothing to save."""
-
-    @classmethod
-    def load(cls, folder: Path, kind: ModuleType) -> "Majority":
-        return cls(kind)
 
     def raws(self, items: list[Item]) -> list[np.ndarray]:
         return [np.array([[-1.0, -1.0, 0.0]]) for _ in items]

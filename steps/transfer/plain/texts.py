@@ -4,6 +4,7 @@ Of a continuation the loss is that of a bigram model (steps.transfer.plain.langu
 written.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from steps.transfer.strategies import Material
 ROWS = 512  # texts that are compared at once
 
 
-class Writer:
+class Writer(ABC):
     """Writes by `write`: a text and how sure it is, for each item."""
 
     def __init__(self, kind: ModuleType, pairs: list[tuple[str, str]]) -> None:
@@ -29,11 +30,13 @@ class Writer:
         self.language = Language(pairs) if kind is generation else None
         self.begin()
 
+    @abstractmethod
     def begin(self) -> None:
         """Make what `write` needs of the training pairs."""
 
+    @abstractmethod
     def write(self, texts: list[str]) -> list[tuple[str, float]]:
-        raise NotImplementedError
+        """Write a text for each."""
 
     @classmethod
     def fit(cls, material: Material, inverse: float) -> "Writer":
@@ -75,6 +78,9 @@ class Majority(Writer):
 
 class Copy(Writer):
     """The text itself."""
+
+    def begin(self) -> None:
+        """Nothing is needed."""
 
     def write(self, texts: list[str]) -> list[tuple[str, float]]:
         return [(text, 1.0) for text in texts]

@@ -11,27 +11,14 @@ import numpy as np
 from steps.core.files import read_json, write_json
 from steps.tasks import Item
 from steps.tasks.classification import words
+from steps.transfer.plain.unlearned import Unlearned
 from steps.transfer.strategies import Material
 
 WIDTH = 4096
 
 
-class Majority:
+class Majority(Unlearned):
     """All vectors are the same: a passage is found by chance alone, which counts as not at all."""
-
-    def __init__(self, kind: ModuleType) -> None:
-        self.kind = kind
-
-    @classmethod
-    def fit(cls, material: Material, inverse: float) -> "Majority":
-        return cls(material.type)
-
-    def save(self, out: Path) -> None:
-        """There is nothing to save."""
-
-    @classmethod
-    def load(cls, folder: Path, kind: ModuleType) -> "Majority":
-        return cls(kind)
 
     def raws(self, items: list[Item]) -> list[dict[str, Any]]:
         return [_raw(item, lambda text: np.ones(1, dtype=np.float32)) for item in items]
