@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from steps import readers
 from steps.core.entry import StepError
 from steps.core.examples import KINDS
-from steps.readers import fields
 from steps.readers import files as reading
 from steps.readers.files import files
 from steps.readers.inline import strip
@@ -474,7 +473,6 @@ def test_what_another_kind_of_task_has_is_not_read(tmp_path: Path) -> None:
         (found,) = readers.read("jsonl", options, False, files(tmp_path, ()))
         bad = "bad_labels" if kind == "multilabel" else None
         assert (found.get("label"), found.get("reason")) == (label, bad)
-    assert {k: set(v) for k, v in fields.KINDS.items()} == {k: set(v) for k, v in KINDS.items()}
 
 
 @pytest.mark.parametrize(

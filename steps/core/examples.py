@@ -1,8 +1,8 @@
-"""What a record can be: a document, or an example of a task type."""
+"""What a record can be, a document or an example of a task type, and which fields say what is
+annotated: with the text they make an exact duplicate.
+"""
 
-KINDS: dict[
-    str, tuple[str, ...]
-] = {  # -> which fields say what is annotated: with the text they make an exact duplicate
+KINDS: dict[str, tuple[str, ...]] = {
     "documents": (),
     "classification": ("label",),
     "sentiment": ("label",),

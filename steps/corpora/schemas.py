@@ -13,10 +13,7 @@ TYPES = {  # of all other columns: strings
     "spans": pa.list_(SPAN),
     "answers": pa.list_(ANSWER),
 }
-BESIDE = (
-    "pair",
-    "question",
-)  # of what is annotated, what is read beside the text: it is no claim about it
+BESIDE = ("pair", "question")  # of these fields: read beside the text, no claim about it
 
 
 def _schema(*names: str) -> pa.Schema:

@@ -1,6 +1,6 @@
 """Readers: a file format -> records. A reader is a module with
 
-- `KIND`: the set of what its records can be, of `steps.core.examples.KINDS`: documents, or examples of a type;
+- `KIND`: the set of what its records can be, of `steps.core.examples.KINDS`;
 - `SUFFIXES`: how the names of its files end; () takes all;
 - `Options`: its settings in params.yaml, a Section;
 - `FOR`, if need be: settings that a kind of records has where none are given;
