@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from steps.core.files import digest, read_json, read_rows
 from steps.corpora.overlap import words
 from steps.transfer.packing import Blocks, read_tokenizer
 from tests import projects
+from tests.preforked import preforked
 from tests.tiny import EXAMPLES, WORDS, make_base
 
 SPLIT = {"given": False, "train": 40, "validation": 30, "test": 60, "seed": 1}
@@ -93,13 +95,9 @@ def adaptations(demo: dict[str, Any]) -> dict[str, Any]:
 
 
 def dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
     return subprocess.run(
-        ["dvc", *arguments],
+        [sys.executable, "-m", "dvc", *arguments],
         cwd=project,
-        env=environment,
         text=True,
         capture_output=True,
         check=False,
@@ -111,6 +109,16 @@ def repro(project: Path, *targets: str) -> list[str]:
     done = dvc(project, "repro", *targets)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_starts(tmp_path_factory) -> Iterator[None]:
+    """Stages of this module start at once."""
+    with preforked(tmp_path_factory.mktemp("python") / "bin") as environment:
+        before = os.environ["PATH"]
+        os.environ["PATH"] = environment["PATH"]
+        yield
+        os.environ["PATH"] = before
 
 
 @pytest.fixture(scope="module")
