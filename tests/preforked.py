@@ -1,6 +1,6 @@
 """A `python` that starts at once: each call is forked off a server that has the libraries imported.
 
-    with preforked(folder) as environment: ...   # whose PATH has it as `python`
+    with preforked(folder) as environment: ...   # whose PATH has it as `python`: -m and -c
 
 A stage imports torch, MLflow or Great Expectations for seconds, and a graph has dozens of them. The
 server imports none of this project's own modules: a clone's stages are the clone's.
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PRELOAD = (
-    "daft", "great_expectations", "mlflow", "mlflow.pyfunc", "pyarrow.parquet", "pydantic",
-    "sklearn.linear_model", "torch", "transformers", "transformers.models.bert.modeling_bert",
-    "transformers.trainer",
+    "daft", "dvc.cli", "dvc.commands.repro", "dvc.repo", "great_expectations", "mlflow",
+    "mlflow.pyfunc", "pyarrow.parquet", "pydantic", "sklearn.linear_model", "torch", "transformers",
+    "transformers.models.bert.modeling_bert", "transformers.trainer",
 )  # fmt: skip
 CLIENT = """#!{python} -IS
 import os, socket, sys
@@ -81,7 +81,7 @@ def watch(asked: socket.socket) -> None:
 
 
 def be(said: str, descriptors: list[int]) -> None:
-    """Be `python -m MODULE ...`, in the caller's folder and environment."""
+    """Be `python -m MODULE ...` or `python -c CODE`, in the caller's folder and environment."""
     folder, *settings = said.split("\0")
     end = settings.index("")
     for place, descriptor in enumerate(descriptors):
@@ -89,13 +89,15 @@ def be(said: str, descriptors: list[int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(setting.split("=", 1) for setting in settings[:end])
-    flag, module, *arguments = settings[end + 1 :]
-    assert flag == "-m"
-    sys.argv = [module, *arguments]
+    flag, what, *arguments = settings[end + 1 :]
+    sys.argv = [what, *arguments]
     sys.path[0] = folder
     status: int | str | None = 1
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if flag == "-c":
+            exec(what, {"__name__": "__main__"})
+        else:
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as exited:
         status = exited.code

@@ -170,6 +170,7 @@ def ingest(folder: Path, out: Path, **environment: str) -> str:
     return digest(out)
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_rows_as_one_machine(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="ray is not installed; it is in the `test` extra")
     draw = random.Random(1)

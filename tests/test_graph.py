@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ def adaptations(demo: dict[str, Any]) -> dict[str, Any]:
 
 def dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        ["python", "-m", "dvc", *arguments],
         cwd=project,
         text=True,
         capture_output=True,
@@ -158,7 +157,7 @@ def registered(project: Path) -> Any:
         f"print(json.dumps([status(task) for task in {tasks}]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, text=True, capture_output=True, check=True
+        ["python", "-c", code], cwd=project, text=True, capture_output=True, check=True
     )
     return json.loads(done.stdout)
 
@@ -245,7 +244,7 @@ def split(project: Path, rows: list[dict[str, Any]]) -> subprocess.CompletedProc
     path = project / "data/examples/changes/examples/part-00000.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
     command = [
-        sys.executable,
+        "python",
         "-m",
         "steps.split",
         "changes",

@@ -80,6 +80,7 @@ def curve(folder: Path) -> list[float]:
     return [row["loss"] for row in read_json(folder / "plot.json")]
 
 
+@pytest.mark.slow
 def test_two_sharded_ranks_take_the_steps_of_one(alone: Path, sharded: Path) -> None:
     assert curve(sharded) == pytest.approx(curve(alone), abs=1e-4)
     one, two = (read_json(folder / "metrics.json") for folder in (alone, sharded))
@@ -89,6 +90,7 @@ def test_two_sharded_ranks_take_the_steps_of_one(alone: Path, sharded: Path) -> 
     assert two["device_seconds"] == pytest.approx(2 * two["seconds"], abs=0.11)
 
 
+@pytest.mark.slow
 def test_a_signal_stops_all_ranks_and_the_first_alone_says_so(
     stopped: tuple[Path, str, str],
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_signal_stops_all_ranks_and_the_first_alone_says_so(
     assert "error:" not in wrong
 
 
+@pytest.mark.slow
 def test_a_run_stopped_on_two_ranks_goes_on_alone(
     alone: Path, stopped: tuple[Path, str, str], tmp_path: Path
 ) -> None:
@@ -107,6 +110,7 @@ def test_a_run_stopped_on_two_ranks_goes_on_alone(
     assert curve(folder) == pytest.approx(curve(alone), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_model_is_saved_whole_in_the_same_files(alone: Path, sharded: Path) -> None:
     one, two = (folder / "models/dapt" for folder in (alone, sharded))
     assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in two.iterdir())
@@ -121,6 +125,7 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
         torch.testing.assert_close(tensor, two[name], atol=1e-4, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_a_batch_that_ranks_cannot_share_is_one_line(tmp_path: Path) -> None:
     folder = project(tmp_path / "project", SINGLE | {"batch_tokens": 96})
     process = launch(folder, TORCHRUN)
