@@ -36,7 +36,7 @@ test: .venv/test  ## ruff, mypy and pytest, without what takes minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/test  ## what takes minutes
 	$(BIN)/pytest -m slow
