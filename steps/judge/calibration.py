@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from steps.judge.answer_metrics import exact_match
-from steps.judge.bootstrap import rounded
 from steps.judge.metrics import ONE_LABEL
-from steps.judge.values import Value, Values, spans, tagged
+from steps.judge.values import Value, Values, rounded, spans, tagged
 
 # The units that a tokens' confidence is the mean of, as steps.tasks.tokens has them.
 ALONE = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"

@@ -9,15 +9,15 @@ import numpy as np
 
 from steps.core.entry import StepError
 from steps.core.params import Judge, choose
-from steps.judge.bootstrap import Paired, Resamples, rounded, verdict
+from steps.judge.bootstrap import Paired, Resamples, verdict
 from steps.judge.degenerate import one_thing
 from steps.judge.load import Predictions, References
 from steps.judge.metrics import Metric
+from steps.judge.significance import judged, mcnemar
 from steps.judge.slices import halves, kinds_for, places, slices
-from steps.judge.values import Array
+from steps.judge.values import Array, rounded
 
 PARTS = ("validation", "test")
-NOTHING = Paired(0.0, 0.0, 0.0, 0.0, 0.5, 0.0)  # a candidate against itself
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,17 @@ class Contest:
 
     def versus(self, a: str, b: str) -> Paired:
         """How much better a scores than b on test."""
-        return NOTHING if a == b else self.resamples["test"].paired(a, b)
+        return self.resamples["test"].paired(a, b)
+
+    @cached_property
+    def vs_baseline(self) -> dict[str, dict[str, Any]]:
+        """Each candidate but the baseline against it, with p-values as of one family (Holm)."""
+        names = [name for name in self.candidates if name != self.baseline]
+        rows = [dict(self.versus(name, self.baseline).numbers()) for name in names]
+        return dict(zip(names, judged(rows, self.judge.confidence), strict=True))
 
     def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Compare two candidates in each slice of test that is large enough."""
+        """Compare two candidates in each slice of test that is large enough; p-values by Holm."""
         found = []
         examples = self.references["test"].examples
         inside = places(examples, kinds_for(examples, kinds), self.judge.min_slice)
@@ -117,13 +124,13 @@ class Contest:
             row = {"kind": kind, "slice": name, "items": len(at)}
             scores = {"a": rounded(drawn.points[a]), "b": rounded(drawn.points[b])}
             found.append(row | scores | paired.numbers())
-        return found
+        return judged(found, self.judge.confidence)
 
     def on(self, at: Sequence[int], a: str, b: str) -> tuple[Resamples, Paired]:
         """Compare two candidates on some of the test items."""
         parts = {one: self.counts["test"][one][:, np.array(at)] for one in (a, b)}
         drawn = Resamples(parts, self.metric, self.judge)
-        return drawn, NOTHING if a == b else drawn.paired(a, b)
+        return drawn, drawn.paired(a, b)
 
 
 def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, Any]:
@@ -132,14 +139,11 @@ def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, An
     part = {part: _scores(contest, part, name) for part in PARTS}
     examples = contest.references["test"].examples
     counts = contest.counts["test"][name]
-    against = None
-    if name != contest.baseline:
-        against = contest.versus(name, contest.baseline).numbers()
     return {
         **{key: one.about[key] for key in ("strategy", "start")},
         **one.costs,
         **part,
-        "vs_baseline": against,
+        "vs_baseline": contest.vs_baseline.get(name),
         "degenerate_seeds": _degenerate(contest.references["test"], one.parts["test"]),
         "slices": slices(
             examples, kinds_for(examples, kinds), counts, contest.metric, contest.judge.min_slice
@@ -148,9 +152,17 @@ def described(contest: Contest, name: str, kinds: Sequence[str]) -> dict[str, An
 
 
 def against_baseline(contest: Contest) -> dict[str, Any]:
-    """Verdict of the winner against the baseline; a baseline that wins is against itself."""
-    found = contest.versus(contest.winner, contest.baseline)
-    return {"against": contest.baseline, "verdict": verdict(found), **found.numbers()}
+    """Verdict of the winner against the baseline; a baseline that wins is against itself.
+
+    The winner was chosen on validation, so that on test this is one comparison and no family.
+    """
+    winner, baseline = contest.winner, contest.baseline
+    found = contest.versus(winner, baseline)
+    said = {"against": baseline, "verdict": verdict(found), **found.numbers()}
+    ours, theirs = (contest.counts["test"][name] for name in (winner, baseline))
+    exact = None if winner == baseline else mcnemar(ours, theirs, contest.metric)
+    names = ("only_winner", "only_baseline", "p")
+    return said | {"mcnemar": exact and dict(zip(names, exact, strict=True))}
 
 
 def contamination(contest: Contest) -> dict[str, Any] | None:
