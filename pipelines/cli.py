@@ -138,6 +138,30 @@ def overlap(  # noqa: PLR0913, PLR0917 - the options of a command
 
 
 @app.command()
+def compare(
+    references: Annotated[Path, typer.Argument(help="A file with what is right, a row an item.")],
+    a: Annotated[str, typer.Argument(help="Predictions: a file; several, one a seed: A1,A2.")],
+    b: Annotated[str, typer.Argument(help="Predictions that may be better; a folder or 'b*' too.")],
+    metric: Annotated[str, typer.Option(help="accuracy, macro_f1, span_f1, bleu, ...")],
+    slices: Annotated[str | None, typer.Option(help="A column of REFERENCES to judge by.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether predictions B are better than A, for anyone's JSONL, CSV or Parquet files.
+
+    Exit status: 0 promote (B is shown better), 3 refuse (shown worse, or on a slice), 4
+    inconclusive.
+    """
+    from pipelines import comparison
+
+    found = comparison.compare(references, a, b, metric, slices)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        comparison.show(found, sys.stdout)
+    raise typer.Exit(EXITS.get(found.verdict, 0))
+
+
+@app.command()
 def release(
     corpus: Annotated[str, typer.Argument(help="A corpus of params.yaml, such as pydocs.")],
 ) -> None:

@@ -59,7 +59,7 @@ class Paired:
     detectable: float
     items_needed: int | None
 
-    def numbers(self) -> dict[str, float | int | None]:
+    def numbers(self) -> dict[str, Any]:
         """As a dict for JSON, rounded."""
         return {
             name: rounded(value) if isinstance(value, float) else value

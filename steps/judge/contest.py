@@ -111,7 +111,7 @@ class Contest:
     def vs_baseline(self) -> dict[str, dict[str, Any]]:
         """Each candidate but the baseline against it, with p-values as of one family (Holm)."""
         names = [name for name in self.candidates if name != self.baseline]
-        rows = [dict(self.versus(name, self.baseline).numbers()) for name in names]
+        rows = [self.versus(name, self.baseline).numbers() for name in names]
         return dict(zip(names, judged(rows, self.judge.confidence), strict=True))
 
     def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
