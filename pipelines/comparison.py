@@ -1,6 +1,5 @@
 """`outplant compare`: is B better than A? For anyone's files, by the judge of the workflow."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from steps.core.entry import StepError
 from steps.core.params import Judge, choose
 from steps.judge.bootstrap import NOTHING, Interval, Paired, Resamples, verdict
 from steps.judge.metrics import METRICS, Metric, stack
-from steps.judge.significance import judged, mcnemar
+from steps.judge.significance import by_slice, mcnemar
 from steps.judge.values import Array, rounded
 from steps.judge.wording import signed, span
 
@@ -91,18 +90,14 @@ def _slices(
     if column not in truth.rows[0]:
         there = ", ".join(truth.rows[0])
         raise StepError(f"{truth.path} has no column {column!r} for slices; it has: {there}")
-    names = [str(row.get(column)) for row in truth.rows]
-    rows = []
-    for name, items in sorted(Counter(names).items()):
-        if items >= JUDGE.min_slice:
-            at = np.array([place for place, one in enumerate(names) if one == name])
-            drawn = Resamples({"a": old[:, at], "b": new[:, at]}, metric, JUDGE)
-            row = {"kind": column, "slice": name, "items": items}
-            scores = {side: rounded(drawn.points[side]) for side in ("a", "b")}
-            rows.append(row | scores | drawn.paired("b", "a").numbers())
-    if not rows:
+    inside: dict[str, list[int]] = {}
+    for place, row in enumerate(truth.rows):
+        inside.setdefault(str(row.get(column)), []).append(place)
+    large = {name: at for name, at in sorted(inside.items()) if len(at) >= JUDGE.min_slice}
+    if not large:
         raise StepError(f"no slice by {column!r} has {JUDGE.min_slice} items; take another column")
-    return judged(rows, JUDGE.confidence)
+    rows = by_slice({column: large}, new, old, metric, JUDGE)
+    return [row | {"a": row["b"], "b": row["a"]} for row in rows]  # as they are called here
 
 
 def show(found: Found, out: TextIO) -> None:

@@ -13,7 +13,7 @@ from steps.judge.bootstrap import Paired, Resamples, verdict
 from steps.judge.degenerate import one_thing
 from steps.judge.load import Predictions, References
 from steps.judge.metrics import Metric
-from steps.judge.significance import judged, mcnemar
+from steps.judge.significance import by_slice, judged, mcnemar
 from steps.judge.slices import halves, kinds_for, places, slices
 from steps.judge.values import Array, rounded
 
@@ -116,15 +116,10 @@ class Contest:
 
     def by_slice(self, a: str, b: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
         """Compare two candidates in each slice of test that is large enough; p-values by Holm."""
-        found = []
         examples = self.references["test"].examples
         inside = places(examples, kinds_for(examples, kinds), self.judge.min_slice)
-        for kind, name, at in ((k, n, at) for k, rows in inside.items() for n, at in rows.items()):
-            drawn, paired = self.on(at, a, b)
-            row = {"kind": kind, "slice": name, "items": len(at)}
-            scores = {"a": rounded(drawn.points[a]), "b": rounded(drawn.points[b])}
-            found.append(row | scores | paired.numbers())
-        return judged(found, self.judge.confidence)
+        ours, theirs = (self.counts["test"][name] for name in (a, b))
+        return by_slice(inside, ours, theirs, self.metric, self.judge)
 
     def on(self, at: Sequence[int], a: str, b: str) -> tuple[Resamples, Paired]:
         """Compare two candidates on some of the test items."""

@@ -1,10 +1,12 @@
-"""Several comparisons at once, and the exact test of items that are right or wrong."""
+"""Several comparisons at once, as of slices, and the exact test of items right or wrong."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from steps.core.params import Judge
+from steps.judge.bootstrap import Resamples
 from steps.judge.metrics import Metric
 from steps.judge.values import Array, rounded
 
@@ -43,6 +45,23 @@ def said(difference: float, p: float, confidence: float) -> str:
     if p > 1 - confidence or difference == 0:
         return "inconclusive"
     return "promote" if difference > 0 else "refuse"
+
+
+def by_slice(
+    places: Mapping[str, Mapping[str, Sequence[int]]],
+    a: Array,
+    b: Array,
+    metric: Metric,
+    judge: Judge,
+) -> list[dict[str, Any]]:
+    """Compare a with b, (seeds, items, k) counts, on each slice: kind -> slice -> its items."""
+    rows = []
+    for kind, name, at in ((k, n, list(at)) for k, of in places.items() for n, at in of.items()):
+        drawn = Resamples({"a": a[:, at], "b": b[:, at]}, metric, judge)
+        scores = {side: rounded(drawn.points[side]) for side in ("a", "b")}
+        row = {"kind": kind, "slice": name, "items": len(at)} | scores
+        rows.append(row | drawn.paired("a", "b").numbers())
+    return judged(rows, judge.confidence)
 
 
 class McNemar(NamedTuple):
