@@ -58,13 +58,16 @@ def metrics(scores: dict[str, Any]) -> dict[str, float]:
 
 def evidence(entries: lineage.Entries, task: str, report: Path, out: Path) -> None:
     """Gather what a gate needs of a winner later: comparison, predictions, validation verdict."""
-    recipe = read_json(report / "comparison.json")["winner"]
+    comparison = read_json(report / "comparison.json")
+    recipe = comparison["winner"]
     said, checked = PREDICTIONS / task / recipe, VALIDATION / task
     lineage.verify(entries, said)
     lineage.verify(entries, checked)
     shutil.copytree(report, out)
     shutil.copytree(said, out, dirs_exist_ok=True)
     shutil.copyfile(checked / "verdict.json", out / "validation.json")
+    if (baseline := comparison["baseline"]) != recipe:
+        shutil.copytree(PREDICTIONS / task / baseline, out / "baseline")
 
 
 def tags(task: str, key: str, bundle: Path, evidence: Path) -> dict[str, str]:

@@ -241,6 +241,8 @@ def _tell(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         _print_json(asdict(outcome))
     else:
+        for clause in outcome.verdict.clauses:
+            typer.echo(clause)
         typer.echo(outcome.message)
     raise typer.Exit(0 if outcome.moved else EXITS.get(outcome.verdict.verdict, 0))
 

@@ -1,24 +1,29 @@
-"""What the gate has to know: challenger and champion on the current test set, paired by item."""
+"""What the gate has to know: challenger, champion and baseline on the current test set, by item."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.gate import Difference, Facts
+from pipelines.gate import Difference, Facts, Source
 from pipelines.versions import Version
 from steps.core.entry import StepError
 from steps.core.files import read_json
-from steps.core.params import Params, choose
-from steps.judge.bootstrap import Paired, paired, point, verdict
+from steps.core.params import Judge, Params, choose
+from steps.judge.bootstrap import paired, point, verdict
 from steps.judge.load import Predictions, References, read_predictions, read_references
 from steps.judge.metrics import Metric, metric_for
-from steps.judge.slices import halves, kinds_for, slices
+from steps.judge.significance import by_slice
+from steps.judge.slices import halves, kinds_for, places
 from steps.judge.values import Array
 
 SPLITS = Path("data/splits")
+PREDICTIONS = Path("predictions")
+Pair = tuple[Array, Array]  # (seeds, items, k) counts of a challenger and of a rival
+COSTS = {"ece": ("ece_scaled", "ece"), "latency_ms": ("latency_ms_p95",), "megabytes": ("bytes",)}
 
 
 @dataclass(frozen=True)
@@ -30,97 +35,143 @@ class Side:
     evidence: Path
 
 
+@dataclass(frozen=True)
+class Bench:
+    """The current test set, and by what is judged on it; `kinds` are the task's slices."""
+
+    references: References
+    metric: Metric
+    judge: Judge
+    kinds: list[str] = field(default_factory=list)
+
+    @cached_property
+    def clean(self) -> list[int] | None:
+        """Places of the test items that training does not have; None where it has none at all."""
+        return halves(self.references.examples).get("clean")
+
+    @property
+    def everywhere(self) -> list[int]:
+        return list(range(len(self.references.ids)))
+
+    def difference(self, a: Array, b: Array, at: Sequence[int]) -> Difference:
+        """Compare two sides' (seeds, items, k) counts on some of the items."""
+        found = paired(a[:, at], b[:, at], self.metric, self.judge)
+        return Difference(verdict(found), found.difference, found.low, found.high)
+
+    def slices(self, a: Array, b: Array) -> dict[str, Difference]:
+        """Compare two sides on each slice that is large enough; verdicts by Holm."""
+        examples = self.references.examples
+        inside = places(examples, kinds_for(examples, self.kinds), self.judge.min_slice)
+        return {
+            f"{row['kind']} {row['slice']}": Difference(
+                row["verdict"], row["difference"], row["low"], row["high"]
+            )
+            for row in by_slice(inside, a, b, self.metric, self.judge)
+        }
+
+
 def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     """Read what was registered with both; a bundle predicts anew where the test set has changed."""
     task = challenger.version.task
     section = choose(task, params.tasks, "task")
     references = read_references(SPLITS / task, "test")
     metric = metric_for(section.metric, references.kind)
+    bench = Bench(references, metric, params.judge, section.slices)
+    own = _statistics([challenger], bench)[0]
+    facts = _alone(challenger, bench, own)
+    baseline = _baseline(params.gate.baseline, challenger, bench)
+    rivals: dict[str, Any] = {"baseline": baseline}
+    slices: dict[str, Difference] = {}
+    pair = _pair(challenger, champion, bench) if champion else None
+    rivals["champion"] = pair
+    if isinstance(pair, tuple):
+        slices = bench.slices(*pair)
+    return _compared(replace(facts, slices=slices), bench, own, rivals)
+
+
+def _alone(challenger: Side, bench: Bench, own: Array) -> Facts:
+    """What is known without a rival."""
+    version = challenger.version
     comparison = read_json(challenger.evidence / "comparison.json")
-    own = _statistics([challenger], references, metric)[0]
-    facts = Facts(
-        recipe=challenger.version.recipe,
-        metric=section.metric,
-        better=metric.better,
-        score=point(own, metric),
+    scores = comparison["candidates"][version.recipe]
+    costs = {
+        name: next((scores[key] for key in keys if scores.get(key) is not None), None)
+        for name, keys in COSTS.items()
+    }
+    if costs["megabytes"] is not None:
+        costs["megabytes"] /= 1e6
+    items = len(bench.references.ids)
+    return Facts(
+        task=version.task,
+        recipe=version.recipe,
+        metric=bench.metric.name,
+        better=bench.metric.better,
+        score=point(own, bench.metric),
         data_valid=bool(read_json(challenger.evidence / "validation.json")["success"]),
-        baseline=_against_baseline(comparison, comparison["verdict"]),
+        baseline=None,
         champion=None,
-    )
-    clean = _clean_items(references)
-    if clean is not None:
-        few = len(clean) < params.judge.min_slice
-        score = 0.0 if few else point(own[:, clean], metric)
-        said = f"{len(clean)} of {len(references.ids)}, fewer than judge.min_slice"
-        facts = replace(facts, clean=said if few else _on_clean(facts, comparison, score))
-    return (
-        _against_champion(facts, [challenger, champion], references, params) if champion else facts
+        costs=costs,
+        leakage=0.0 if bench.clean is None else 1 - len(bench.clean) / items,
+        source=Source(version.commit, tuple(version.dirty)),
     )
 
 
-def _against_champion(
-    facts: Facts, sides: list[Side], references: References, params: Params
-) -> Facts:
-    """Add the difference to the champion, by slice and on the clean items too."""
-    section, clean = params.tasks[sides[0].version.task], _clean_items(references)
-    metric = metric_for(section.metric, references.kind)
-    try:
-        counts = _statistics(sides, references, metric)
-    except StepError as error:  # such as a label that the task no longer has
-        why = f"it cannot be compared: {error}"
-        if isinstance(facts.clean, Facts):
-            facts = replace(facts, clean=replace(facts.clean, champion=why))
-        return replace(facts, champion=why)
-    if isinstance(facts.clean, Facts):
-        on_clean = paired(counts[0][:, clean], counts[1][:, clean], metric, params.judge)
-        facts = replace(facts, clean=replace(facts.clean, champion=_difference(on_clean)))
-    scores = [
-        _slices(references, section.slices, count, metric, params.judge.min_slice)
-        for count in counts
-    ]
-    return replace(
-        facts,
-        champion=_difference(paired(counts[0], counts[1], metric, params.judge)),
-        slices={name: (scores[0][name], scores[1][name]) for name in scores[0]},
-    )
+def _compared(facts: Facts, bench: Bench, own: Array, rivals: dict[str, Any]) -> Facts:
+    """Add the differences from the rivals on all items and, where some are not, on clean ones."""
+
+    def on(at: Sequence[int]) -> dict[str, Any]:
+        return {
+            name: bench.difference(found[0], found[1], at) if isinstance(found, tuple) else found
+            for name, found in rivals.items()
+        }
+
+    whole, clean = replace(facts, **on(bench.everywhere)), bench.clean
+    if clean is None:
+        return whole
+    if len(clean) < bench.judge.min_slice:
+        said = f"{len(clean)} of {len(bench.references.ids)}, fewer than judge.min_slice"
+        return replace(whole, clean=said)
+    apart = replace(facts, score=point(own[:, clean], bench.metric), slices={}, **on(clean))
+    return replace(whole, clean=apart)
 
 
-def _clean_items(references: References) -> list[int] | None:
-    """Places of the test items that training does not have; None where it has none at all."""
-    return halves(references.examples).get("clean")
+def _baseline(name: str, challenger: Side, bench: Bench) -> Pair | str | None:
+    """Counts of challenger and baseline; a text where they cannot be had, None if it is itself.
 
-
-def _on_clean(facts: Facts, comparison: dict[str, Any], score: float) -> Facts:
-    """What is claimed, on the clean items: the baseline as it was compared with the challenger."""
-    baseline: Difference | str | None = "the comparison knows of no clean items; run `dvc repro`"
-    known = comparison.get("contamination")
-    if facts.baseline is None:
-        baseline = None
-    elif known and known["clean"]:
-        baseline = _against_baseline(comparison, known["clean"])
-    return replace(facts, score=score, baseline=baseline)
-
-
-def _difference(found: Paired) -> Difference:
-    return Difference(verdict(found), found.difference, found.low, found.high)
-
-
-def _against_baseline(comparison: dict[str, Any], found: Any) -> Difference | None:
-    if comparison["winner"] == comparison["baseline"] or not isinstance(found, dict):
+    The one it was compared with, or where the test set has changed since, the one that is here.
+    """
+    if challenger.version.recipe == name:
         return None
-    return Difference(found["verdict"], found["difference"], found["low"], found["high"])
+    own = _statistics([challenger], bench)[0]
+    for folder in (challenger.evidence / "baseline", PREDICTIONS / challenger.version.task / name):
+        if not (folder / "candidate.json").exists():
+            continue
+        said = read_predictions(folder, "test")
+        if said.recipe == name and said.ids == bench.references.ids:
+            return own, said.statistics(bench.references, bench.metric)
+    return f"nowhere its predictions of the {len(bench.references.ids)} test items; run `dvc repro`"
 
 
-def _statistics(sides: Sequence[Side], references: References, metric: Metric) -> list[Array]:
+def _pair(challenger: Side, champion: Side, bench: Bench) -> Pair | str:
+    """Counts of challenger and champion; a text where they cannot be had."""
+    try:
+        ours, theirs = _statistics([challenger, champion], bench)
+    except StepError as error:  # such as a label that the task no longer has
+        return f"it cannot be compared: {error}"
+    return ours, theirs
+
+
+def _statistics(sides: Sequence[Side], bench: Bench) -> list[Array]:
     """Return the (seeds, items, k) counts of each side.
 
     All seeds of both, where their registered predictions are of these very items; else of each the
     one seed that is in its bundle, like with like.
     """
     said = [read_predictions(side.evidence, "test") for side in sides]
-    if any(one.ids != references.ids for one in said):
-        said = [_of_bundle(side, one, references) for side, one in zip(sides, said, strict=True)]
-    return [one.statistics(references, metric) for one in said]
+    if any(one.ids != bench.references.ids for one in said):
+        pairs = zip(sides, said, strict=True)
+        said = [_of_bundle(side, one, bench.references) for side, one in pairs]
+    return [one.statistics(bench.references, bench.metric) for one in said]
 
 
 def _of_bundle(side: Side, said: Predictions, references: References) -> Predictions:
@@ -138,15 +189,3 @@ def _of_bundle(side: Side, said: Predictions, references: References) -> Predict
     return Predictions(
         said.recipe, said.about, references.ids, [seed], [[one.value for one in made]], sure
     )
-
-
-def _slices(
-    references: References, kinds: list[str], counts: Array, metric: Metric, min_items: int
-) -> dict[str, float]:
-    kinds = kinds_for(references.examples, kinds)
-    found = slices(references.examples, kinds, counts, metric, min_items)
-    return {
-        f"{kind} {name}": score["score"]
-        for kind, inside in found.items()
-        for name, score in inside.items()
-    }

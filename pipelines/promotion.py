@@ -35,9 +35,9 @@ def promote(task: str, version: int | None, force: bool, reason: str) -> Outcome
         if champion and champion.lineage == challenger.lineage:
             return _already(challenger)
         verdict = _judge(params, challenger, champion)
-        if verdict.verdict != "promote" and not force:
+        if not gate.moves(params.gate, verdict) and not force:
             return Outcome(False, verdict, _kept(challenger, verdict), challenger.number)
-        entry = {"reason": reason, "forced": force and verdict.verdict != "promote"}
+        entry = {"reason": reason, "forced": not gate.moves(params.gate, verdict)}
         _move("promote", champion, challenger, entry | verdict.as_dict())
     return Outcome(True, verdict, _moved(challenger, champion), challenger.number)
 
@@ -128,12 +128,8 @@ def _moved(new: Version, old: Version | None) -> str:
 
 
 def _kept(challenger: Version, verdict: Verdict) -> str:
-    open_clauses = [clause for clause in verdict.clauses if not clause.passed]
-    why = "; ".join(
-        f"{clause.name}: expected {clause.expected}, found {clause.found}"
-        for clause in open_clauses
-    )
+    why = ", ".join(clause.name for clause in verdict.clauses if not clause.passed)
     return (
         f"{challenger.task}: version {challenger.number} ({challenger.recipe}) is not promoted,"
-        f" {verdict.verdict}: {why}"
+        f" {verdict.verdict} by: {why}"
     )

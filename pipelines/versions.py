@@ -1,5 +1,6 @@
 """Versions and the two aliases, looked up through the client that `registry` gives."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ class Version:
     score: float
     seed: int
     commit: str
+    dirty: tuple[str, ...]  # files of code and params that were not as committed
 
     def reference(self) -> dict[str, Any]:
         """What the record of promotions says of a version."""
@@ -79,6 +81,7 @@ def read(item: Any) -> Version:
         float(said["score"]),
         int(said["seed"]),
         said["commit"],
+        tuple(json.loads(said["dirty"])),
     )
 
 

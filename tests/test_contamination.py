@@ -12,7 +12,7 @@ from pipelines.facts import Side
 from pipelines.gate import Facts, decide
 from pipelines.versions import Version
 from steps.compare import compare, read_candidates
-from steps.core.files import read_json, write_json
+from steps.core.files import write_json
 from steps.core.params import GateParams, Recipe, load
 from steps.judge.contest import PARTS, Contest
 from steps.judge.load import read_references
@@ -22,7 +22,17 @@ from steps.judge.slices import halves, kinds_for
 from tests.rivals import JUDGE, Rivals
 
 RECIPES = {name: Recipe(strategy=name, start="base") for name in ("baseline", "full")}
-GATE = GateParams(baseline="baseline", min_metric=0.1, slice_margin=0.5)
+GATE = GateParams(
+    baseline="baseline",
+    minimum={"toy": 0.1},
+    slice_margin=0.5,
+    max_ece=None,
+    max_latency_ms=None,
+    max_megabytes=None,
+    max_leakage=None,
+    clean_source=False,
+    inconclusive="keep",
+)
 
 
 def play(room: Path, contaminated: int, right: int) -> Path:
@@ -144,6 +154,7 @@ def test_the_gate_promotes_only_what_holds_on_the_clean_items(
     toy = params.tasks["changes"]
     params = params.model_copy(update={"tasks": {"toy": toy}, "judge": JUDGE})
     monkeypatch.setattr(facts, "SPLITS", room / "data/splits")
+    monkeypatch.setattr(facts, "PREDICTIONS", room / "predictions")
     known = facts.gather(params, side(room, found), None)
     assert decide(GATE, known).verdict == verdict
     assert isinstance(known.clean, Facts) == (0 < contaminated < 190)
@@ -159,12 +170,15 @@ def test_a_champion_is_met_on_the_clean_items_too(
     params = load()
     params = params.model_copy(update={"tasks": {"toy": params.tasks["changes"]}, "judge": JUDGE})
     monkeypatch.setattr(facts, "SPLITS", room / "data/splits")
+    monkeypatch.setattr(facts, "PREDICTIONS", room / "predictions")
     known = facts.gather(params, challenger, champion)
     assert known.champion.verdict == "promote"
     assert known.clean.champion.verdict == "inconclusive"
     assert {"contamination clean", "contamination contaminated"} <= known.slices.keys()
-    older = read_json(challenger.evidence / "comparison.json")
-    del older["contamination"]
-    write_json(challenger.evidence / "comparison.json", older)
+    assert known.baseline.verdict == "promote"
+    assert known.clean.baseline.verdict == "inconclusive"
+    monkeypatch.setattr(facts, "PREDICTIONS", room / "elsewhere")
     known = facts.gather(params, challenger, champion)
-    assert "knows of no clean items" in known.clean.baseline
+    assert known.baseline == known.clean.baseline
+    assert "nowhere its predictions of the 200 test items; run `dvc repro`" in known.baseline
+    assert known.leakage == 0.5

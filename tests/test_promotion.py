@@ -74,7 +74,11 @@ def test_a_better_challenger_becomes_champion_and_a_worse_one_does_not():
     assert (better.moved, better.verdict.verdict, champion()) == (True, "promote", 2)
     worse = promote(1)
     assert (worse.moved, worse.verdict.verdict, champion()) == (False, "refuse", 2)
-    assert "champion: expected better than the champion, found refuse: -0.4" in worse.message
+    assert worse.message.endswith("is not promoted, refuse by: champion, slices")
+    said = next(str(one) for one in worse.verdict.clauses if one.name == "champion")
+    assert said.startswith(
+        "fail      champion: expected better than the champion, found refuse: -0"
+    )
     assert len(promotion.history(TASK)) == 2
 
 

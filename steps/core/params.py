@@ -206,9 +206,17 @@ class Judge(Section):
 
 
 class GateParams(Section):
+    """`minimum` of a task's metric, the most of a loss; a limit that is None is none."""
+
     baseline: str
-    min_metric: float
+    minimum: dict[str, float]
     slice_margin: float = Field(ge=0)
+    max_ece: Share | None
+    max_latency_ms: Annotated[float, Field(gt=0)] | None
+    max_megabytes: Annotated[float, Field(gt=0)] | None
+    max_leakage: Share | None
+    clean_source: bool
+    inconclusive: Literal["keep", "promote"]
 
 
 class Params(Section):
@@ -252,3 +260,5 @@ def _check_names(params: Params, path: Path) -> None:
         adaptations.check(params, name, f"{path}, adaptations.{name}")
     candidates.check(params, str(path))
     choose(params.gate.baseline, params.recipes, f"recipe (in {path}, gate.baseline)")
+    for name in params.gate.minimum:
+        choose(name, params.tasks, f"task (in {path}, gate.minimum)")
