@@ -1,8 +1,9 @@
 """Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
 
-    python -m steps.compare TASK SPLITS PREDICTIONS METRICS OUT SUMMARY
+    python -m steps.compare TASK DATA PREDICTIONS METRICS OUT SUMMARY
 
-METRICS is the folder of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+DATA is the folder of splits/TASK and profiles/overlap (words in common), METRICS that of metrics:
+evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from steps.core.entry import StepError, run
 from steps.core.files import read_json, whole, write_json, write_text
 from steps.core.params import Recipe, choose, load
 from steps.judge import ablation, adaptation
+from steps.judge.adaptation_costs import with_overlap
 from steps.judge.contest import (
     PARTS,
     Candidate,
@@ -126,8 +128,8 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
     return found
 
 
-def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
-    params = load()
+def main(task: str, data: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
+    params, splits = load(), data / "splits" / task
     knobs = choose(task, params.tasks, "task")
     references = {part: read_references(splits, part) for part in PARTS}
     contest = Contest(
@@ -141,6 +143,8 @@ def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, s
     )
     verify(contest)
     losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}
+    overlap = read_json(data / "profiles/overlap/overlap.json")["overlap"]
+    losses = with_overlap(losses, task, overlap)
     comparison = compare(contest, params.recipes, losses, knobs.slices)
     about = read_json(splits / "task.json")
     bins = params.evaluation.bins

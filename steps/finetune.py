@@ -8,7 +8,6 @@ killed run goes on when the stage is run again, and ends in the same bytes as an
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ from steps.core.entry import run
 from steps.core.files import digest, read_json, read_rows, whole, write_json
 from steps.core.params import Recipe, Section, check, choose, load
 from steps.judge.degenerate import one_thing
-from steps.judge.metrics import METRICS, compute, metric_for
+from steps.judge.metrics import scorer
 from steps.tasks import task_type
 from steps.transfer import resume
 from steps.transfer.checkpoints import copy_settings, load_weights
@@ -86,13 +85,6 @@ def judged(module: ModuleType, material: Material, start: Path, weights: Path) -
     truth = [material.type.reference(example) for example in material.validation]
     score = material.score(values) if material.score and values else None
     return {"validation": score, "degenerate": one_thing(material.task, truth, values)}
-
-
-def scorer(metric: str, kind: str, examples: list[Any], labels: list[str]) -> Callable[..., float]:
-    """How good values are for the examples; more is better whatever the metric."""
-    sign = float(metric_for(metric, kind).better)
-    references = [task_type(kind).reference(example) for example in examples]
-    return lambda values: sign * compute(METRICS[metric].name, references, values, labels)
 
 
 def main(task: str, recipe: str, splits: Path, start: Path, out: Path, metrics: Path) -> None:

@@ -221,10 +221,12 @@ def run_stage(room: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> dict[str
     params["tasks"] = {"toy": params["tasks"]["changes"]}
     params["judge"]["resamples"] = 500
     (room / "params.yaml").write_text(yaml.safe_dump(params))
+    shares = {"overlap": {"tasks/toy": {"corpora/pydocs": 0.8}}}
+    write_json(room / "data/profiles/overlap/overlap.json", shares)
     with monkeypatch.context() as inside:
         inside.chdir(room)
         inside.setattr(stage, "load", lambda: stage_params(room))
-        folders = (Path("data/splits/toy"), Path("predictions/toy"), Path("metrics"))
+        folders = (Path("data"), Path("predictions/toy"), Path("metrics"))
         stage.main("toy", *folders, Path(out), Path(f"{out}.json"))
     files = [*(room / out).iterdir(), room / f"{out}.json"]
     return {f.name.replace(out, ""): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}

@@ -29,6 +29,7 @@ TASK = {
     "max_tokens": 32,
     "slices": ["length"],
     "split": SPLIT,
+    "learning": {"recipe": "baseline", "labels": [10, 20], "target": None},
     "expect": [
         {"check": "expect_column_values_to_not_be_null", "column": "text", "critical": True}
     ],

@@ -54,6 +54,14 @@ def test_the_longer_run_is_valid_and_has_a_control(tmp_path):
         ("adaptations.dapt.control_of", "dapt", "control_of is 'dapt', a control itself"),
         ("tasks.changes.source", "pydocz", "did you mean 'pydocs'"),
         ("gate.baseline", "base", "no recipe (in"),
+        ("tasks.changes.learning.recipe", "base", "no recipe (in"),
+        ("tasks.changes.learning.recipe", "tagger", "is 'tagger', which is for entities"),
+        ("tasks.changes.learning.labels", [0], "labels.0 is 0; input should be greater than"),
+        (
+            "recipes.baseline.start",
+            "candidates/changes/full",
+            "changes.learning.recipe is 'baseline', which starts at candidates/changes/full, a",
+        ),
     ],
 )
 def test_a_mistake_in_params_is_one_line_that_names_it(tmp_path, where, value, said):

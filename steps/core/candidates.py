@@ -16,6 +16,8 @@ def check(params: Params, path: str) -> None:
             choose(task, params.tasks, f"task (in {where}.tasks)")
         if recipe.without is not None:
             choose(recipe.without, params.recipes, f"recipe (in {where}.without)")
+    for name, entry in params.tasks.items():
+        _check_curve(params, name, entry.learning.recipe, f"{path}, tasks.{name}.learning.recipe")
     for name, one in params.augmentations.items():
         where = f"{path}, augmentations.{name}"
         choose(one.task, params.tasks, f"task (in {where}.task)")
@@ -30,6 +32,20 @@ def _check_start(params: Params, start: str, where: str) -> None:
         choose(name, params.augmentations, f"augmentation (in {where})")
     if start.startswith(CANDIDATES):
         _parted(params, start, where)
+
+
+def _check_curve(params: Params, task: str, recipe: str, where: str) -> None:
+    """A learning curve's recipe must be for the task, and must not have seen its labels before."""
+    found = choose(recipe, params.recipes, f"recipe (in {where})")
+    if found.tasks is not None and task not in found.tasks:
+        raise StepError(
+            f"{where} is {recipe!r}, which is for {', '.join(found.tasks) or 'no task'}"
+        )
+    if found.start.startswith(f"{CANDIDATES}{task}/"):
+        raise StepError(
+            f"{where} is {recipe!r}, which starts at {found.start}, a candidate that has learned"
+            " from all labels of the task; name a recipe with another start"
+        )
 
 
 def _check_translator(params: Params, folder: str, where: str) -> None:

@@ -4,18 +4,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from steps.core.adaptations import MODELS
 from steps.core.candidates import AUGMENTED, CANDIDATES
 from steps.core.params import Recipe
+from steps.judge import adaptation_costs as costs
+from steps.judge.adaptation_costs import Losses, below
 from steps.judge.bootstrap import verdict
 from steps.judge.contest import Contest
 from steps.judge.wording import turned, worth
 
-MODELS = "models/"  # where checkpoints that were adapted lie
 DOMAIN = "domain/"  # parts on which a control is measured: its original's text
 OWN = {"start", "without", "tasks"}  # what twins need not have in common
 
 Recipes = Mapping[str, Recipe]
-Losses = Mapping[str, Mapping[str, Any]]  # an adaptation -> what metrics/adapt has of it
 
 
 def compare(contest: Contest, recipes: Recipes, losses: Losses) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def compare(contest: Contest, recipes: Recipes, losses: Losses) -> list[dict[str
         _entry(contest, base, adapted, twins, losses)
         for twins in _twins(there)
         for base in sorted(name for name, start in twins.items() if _is_base(start))
-        for adapted in sorted(name for name, start in twins.items() if _adaptation(start))
+        for adapted in sorted(name for name, start in twins.items() if below(start))
     ]
 
 
@@ -36,10 +37,6 @@ def _twins(recipes: Recipes) -> list[dict[str, str]]:
         knobs = recipe.model_dump(exclude=OWN)
         groups.setdefault(json.dumps(knobs, sort_keys=True), {})[name] = recipe.start
     return [twins for _, twins in sorted(groups.items())]
-
-
-def _adaptation(start: str) -> str:
-    return start.removeprefix(MODELS).strip("/") if start.startswith(MODELS) else ""
 
 
 def _is_base(start: str) -> bool:
@@ -53,7 +50,9 @@ def _entry(
     twins: Mapping[str, str],
     losses: Losses,
 ) -> dict[str, Any]:
-    name = _adaptation(twins[adapted])
+    name = below(twins[adapted])
+    chain, found = costs.chain(name, losses), _judged(contest, adapted, base)
+    spent = costs.minutes(chain, losses)
     entry = {
         "strategy": contest.candidates[adapted].about["strategy"],
         "from": base,
@@ -61,11 +60,33 @@ def _entry(
         "adaptation": name,
         "is_control": _original(name, losses) is not None,
         "losses": dict(losses.get(name, {})),
+        "device_minutes": spent,
+        "gain_per_hour": costs.per_hour(found, spent),
+        "forgetting": costs.forgetting(chain, losses),
+        "vocabulary_overlap": costs.vocabulary_overlap(chain, losses),
+        "versus_start": _versus_start(contest, adapted, chain, twins, losses),
         "split": _split(contest, base, adapted, twins, losses),
-        **_judged(contest, adapted, base),
+        **found,
     }
     unit = turned(contest.metric.title, contest.metric.better < 0)
     return entry | {"sentence": worth(entry, unit, contest.judge.confidence)}
+
+
+def _versus_start(
+    contest: Contest, adapted: str, chain: list[str], twins: Mapping[str, str], losses: Losses
+) -> dict[str, Any] | None:
+    """Against the adaptation that this one goes on from; None where that is a base or untried."""
+    recipes = [r for r, start in sorted(twins.items()) if [below(start)] == chain[1:2]]
+    if not recipes:
+        return None
+    found, spent = _judged(contest, adapted, recipes[0]), costs.minutes(chain[:1], losses)
+    return {
+        "recipe": recipes[0],
+        "adaptation": chain[1],
+        "device_minutes": spent,
+        "gain_per_hour": costs.per_hour(found, spent),
+        **found,
+    }
 
 
 def _original(adaptation: str, losses: Losses) -> Any:
@@ -77,11 +98,11 @@ def _split(
     contest: Contest, base: str, adapted: str, twins: Mapping[str, str], losses: Losses
 ) -> dict[str, Any] | None:
     """Objective = control - base, domain = adapted - control; None without a control of it."""
-    name = _adaptation(twins[adapted])
+    name = below(twins[adapted])
     controls = {
         recipe: control
         for recipe, start in sorted(twins.items())
-        if (control := _adaptation(start)) and _original(control, losses) == name
+        if (control := below(start)) and _original(control, losses) == name
     }
     if not controls:
         return None
@@ -114,5 +135,7 @@ def _on_domain(
 
 
 def _judged(contest: Contest, a: str, b: str) -> dict[str, Any]:
+    """`seeds_match`: whether both were trained with the same seeds."""
     found = contest.versus(a, b)
-    return {"verdict": verdict(found), **found.numbers()}
+    seeds = [contest.candidates[name].parts["test"].seeds for name in (a, b)]
+    return {"verdict": verdict(found), **found.numbers(), "seeds_match": seeds[0] == seeds[1]}

@@ -3,8 +3,9 @@ the items is scored by one matrix product (the paired bootstrap), and equal to w
 the field gives. What a value is, by task type: steps.judge.values.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from steps.judge import number_metrics as numbers
 from steps.judge import rank_metrics as ranks
 from steps.judge import span_metrics as marked
 from steps.judge import text_metrics as texts
-from steps.judge.values import Array, Values, f1, mean
+from steps.judge.values import REFERENCES, Array, Values, f1, mean
 
 ONE_LABEL = ("classification", "sentiment", "pairs")
 
@@ -202,6 +203,15 @@ def compute(name: str, references: Values, predictions: Values, labels: Sequence
     """Score one list of predictions; `labels` are the task's, in any order."""
     metric = choose(name, METRICS, "metric")
     return float(metric.score(metric.statistics(references, predictions, labels).sum(axis=0)))
+
+
+def scorer(
+    name: str, kind: str, examples: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> Callable[[Values], float]:
+    """How good values are for the examples of a task type; more is better whatever the metric."""
+    sign = float(metric_for(name, kind).better)
+    references = [REFERENCES[kind](example) for example in examples]
+    return lambda values: sign * compute(name, references, values, labels)
 
 
 def stack(

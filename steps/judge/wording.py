@@ -102,8 +102,10 @@ def _rest(comparison: Mapping[str, Any]) -> str:
 
 def worth(entry: Mapping[str, Any], unit: str, confidence: float) -> str:
     """Was adaptation worth it, for one strategy; `entry` is adaptation.compare's."""
-    said = f"{signed(entry['difference'])} {unit}, {span(entry, confidence)}"
+    said = f"{signed(entry['difference'])} {unit}, {span(entry, confidence)}{_cost(entry)}"
     of = f"{entry['to']} (start: {entry['adaptation']}) against {entry['from']}"
+    if not entry["seeds_match"]:
+        of += " (other seeds)"
     if entry["verdict"] == "promote":
         first = f"Adaptation is shown better: {of}: {said}."
     elif entry["verdict"] == "refuse":
@@ -113,7 +115,40 @@ def worth(entry: Mapping[str, Any], unit: str, confidence: float) -> str:
             f"A gain by adaptation is not shown: {of}: {said}; this test set finds "
             f"{plain(entry['detectable'])} or more 8 times in 10."
         )
-    return " ".join(part for part in (first, _losses(entry), _split(entry, confidence)) if part)
+    return " ".join(
+        [first, *filter(None, (_on_top(entry, confidence), *_evidence(entry, confidence)))]
+    )
+
+
+def _cost(entry: Mapping[str, Any]) -> str:
+    """Device time, and the gain an hour where there is a gain that is shown."""
+    rate = entry["gain_per_hour"]
+    if rate is None:
+        return ""
+    said = f", for {plain(entry['device_minutes'], 1)} device minutes"
+    if entry["verdict"] != "promote":
+        return said
+    ends = f"{signed(rate['low'])} to {signed(rate['high'])}"
+    return f"{said} ({signed(rate['value'])} an hour, {ends})"
+
+
+def _on_top(entry: Mapping[str, Any], confidence: float) -> str:
+    """What this adaptation gave to the one that it goes on from."""
+    found = entry["versus_start"]
+    if found is None:
+        return ""
+    return (
+        f"Of that, {signed(found['difference'])} came on top of {found['adaptation']} "
+        f"({span(found, confidence)}: {SHOWN[found['verdict']]})."
+    )
+
+
+def _evidence(entry: Mapping[str, Any], confidence: float) -> list[str]:
+    """Losses and the split; the field's own losses beside a control's say more than alone."""
+    split = entry["split"]
+    by_control = _on_domain(entry["adaptation"], split["held_out"]) if split else ""
+    losses = [] if by_control else [_losses(entry)]
+    return [*losses, _split(entry, confidence), by_control]
 
 
 def _losses(entry: Mapping[str, Any]) -> str:
@@ -125,7 +160,12 @@ def _losses(entry: Mapping[str, Any]) -> str:
     when = "" if warm is None else " (its head warmed up)"
     after = losses["held_out_loss_after"]
     verb = "fell" if after < before else "did not fall"
-    return f"Held-out loss on the corpus {verb}: {plain(before, 2)}{when} → {plain(after, 2)}."
+    general = [
+        f"on {part.partition('/')[2]} it changed by {signed(change)}"
+        for part, change in (entry["forgetting"] or {}).items()
+    ]
+    said = f"Held-out loss on the corpus {verb}: {plain(before, 2)}{when} → {plain(after, 2)}"
+    return "; ".join([said, *general]) + "."
 
 
 def _split(entry: Mapping[str, Any], confidence: float) -> str:
@@ -142,8 +182,7 @@ def _split(entry: Mapping[str, Any], confidence: float) -> str:
         f"({span(parts[name], confidence)}: {SHOWN[parts[name]['verdict']]})"
         for name in ("objective", "domain")
     ]
-    split = f"Split by the control {parts['control']}: {said[0]}, {said[1]}."
-    return f"{split} {_on_domain(entry['adaptation'], parts['held_out'])}".strip()
+    return f"Split by the control {parts['control']}: {said[0]}, {said[1]}."
 
 
 def _on_domain(adaptation: str, found: Mapping[str, Mapping[str, float]]) -> str:
