@@ -16,6 +16,7 @@ from steps.judge.bootstrap import Paired, paired, point, verdict
 from steps.judge.load import Predictions, References, read_predictions, read_references
 from steps.judge.metrics import Metric, metric_for
 from steps.judge.slices import halves, kinds_for, slices
+from steps.judge.unknown import read_by
 from steps.judge.values import Array
 
 SPLITS = Path("data/splits")
@@ -35,6 +36,7 @@ def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     task = challenger.version.task
     section = choose(task, params.tasks, "task")
     references = read_references(SPLITS / task, "test")
+    references = read_by(references, section.slices, Path(params.profile.start))
     metric = metric_for(section.metric, references.kind)
     comparison = read_json(challenger.evidence / "comparison.json")
     own = _statistics([challenger], references, metric)[0]
