@@ -29,7 +29,13 @@ from steps.judge.report import Evidence, render
 from steps.judge.unknown import read_by
 from steps.judge.wording import headline
 
-COSTS = {"evaluate": ("ece", "seconds_per_1000"), "finetune": ("train_seconds",)}
+COSTS = {
+    "evaluate": (
+        *("ece", "brier", "ece_scaled", "brier_scaled", "temperature", "temperatures"),
+        *("seconds_per_1000", "latency_ms", "latency_ms_p95", "bytes"),
+    ),
+    "finetune": ("train_seconds",),
+}
 
 
 def compare(
