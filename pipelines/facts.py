@@ -18,6 +18,7 @@ from steps.judge.load import Predictions, References, read_predictions, read_ref
 from steps.judge.metrics import Metric, metric_for
 from steps.judge.significance import by_slice
 from steps.judge.slices import halves, kinds_for, places
+from steps.judge.unknown import read_by
 from steps.judge.values import Array
 
 SPLITS = Path("data/splits")
@@ -75,6 +76,7 @@ def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     task = challenger.version.task
     section = choose(task, params.tasks, "task")
     references = read_references(SPLITS / task, "test")
+    references = read_by(references, section.slices, Path(params.profile.start))
     metric = metric_for(section.metric, references.kind)
     bench = Bench(references, metric, params.judge, section.slices)
     own = _statistics([challenger], bench)[0]

@@ -36,7 +36,7 @@ def _checks(params: Params) -> Iterator[Callable[[], object]]:
         yield partial(_reads, f"tasks.{name}", task, task.type)
         yield partial(metric_for, task.metric, task.type)
         for kind in task.slices:
-            yield partial(check_kind, kind, task.type, f"tasks.{name}.slices")
+            yield partial(check_kind, kind, task.type, f"tasks.{name}.slices", _columns(task))
     for name, recipe in params.recipes.items():
         yield partial(_recipe, name, recipe, params)
     starts = {f"adaptations.{name}": part.start for name, part in params.adaptations.items()}
@@ -69,7 +69,13 @@ def _reads(where: str, entry: Corpus | Task, kind: str) -> None:
         raise StepError(
             f"{where}: reader {entry.reader!r} makes no {kind}; take: {', '.join(able)}"
         )
-    readers.options(entry.reader, entry.options, f"{where}.options")
+    readers.options(entry.reader, entry.options, f"{where}.options", kind)
+
+
+def _columns(task: Task) -> list[str]:
+    """Columns that the reader keeps, by what is written; its options are checked elsewhere."""
+    said = task.options.get("columns")  # of `conll` a list: what a file's columns hold
+    return [str(name) for name in said] if isinstance(said, dict) else []
 
 
 def _recipe(name: str, recipe: Recipe, params: Params) -> None:

@@ -67,6 +67,7 @@ def bundle(
         "max_tokens": read_json(candidate / "candidate.json")["max_tokens"],
         "metric": comparison["metric"],
         "test": scores["test"],
+        "temperature": (scores.get("temperatures") or {}).get(str(seed)),
     }
     write_json(out / "bundle.json", about)
     write_text(out / "README.md", card(about, comparison, split))
@@ -92,6 +93,7 @@ def refuse_code(folder: Path) -> None:
 
 def card(about: dict[str, Any], comparison: dict[str, Any], split: dict[str, Any]) -> str:
     """Write the model card, as the Hugging Face hub reads it."""
+    scores = comparison["candidates"][about["recipe"]]
     front = yaml.safe_dump(_front(about), sort_keys=True, allow_unicode=True)
     parts = [
         f"---\n{front}---",
@@ -99,7 +101,8 @@ def card(about: dict[str, Any], comparison: dict[str, Any], split: dict[str, Any
         _use(about),
         _training(about, split["counts"]),
         _results(about, comparison),
-        _slices(comparison["candidates"][about["recipe"]]["slices"]),
+        _confidence(about, scores),
+        _slices(scores["slices"]),
         _limits(about),
         _loading(about),
     ]
@@ -168,6 +171,21 @@ def _against(comparison: dict[str, Any]) -> str:
     return (
         f"Against the baseline{turned}: {found['difference']:+.3f} "
         f"[{found['low']:+.3f}, {found['high']:+.3f}], {found['verdict']}."
+    )
+
+
+def _confidence(about: dict[str, Any], scores: dict[str, Any]) -> str:
+    """How far its confidence can be trusted; nothing where no answer is right or wrong."""
+    if scores.get("brier") is None:
+        return ""
+    figures = f"calibration error {scores['ece']:.3f}, Brier score {scores['brier']:.3f}"
+    if about["temperature"] is None:
+        return f"## Confidence\n\nOn test, over all seeds: {figures}."
+    after = f"{scores['ece_scaled']:.3f} and {scores['brier_scaled']:.3f}"
+    return (
+        f"## Confidence\n\nIts probabilities are said at temperature {about['temperature']:.2f},"
+        " which was found on validation and changes no label. On test, over all seeds:"
+        f" {figures}; at each seed's temperature {after}."
     )
 
 

@@ -28,9 +28,16 @@ from steps.judge.libraries import library_score
 from steps.judge.load import read_predictions, read_references
 from steps.judge.metrics import metric_for
 from steps.judge.report import Evidence, render
+from steps.judge.unknown import read_by
 from steps.judge.wording import headline
 
-COSTS = {"evaluate": ("ece", "seconds_per_1000"), "finetune": ("train_seconds",)}
+COSTS = {
+    "evaluate": (
+        *("ece", "brier", "ece_scaled", "brier_scaled", "temperature", "temperatures"),
+        *("seconds_per_1000", "latency_ms", "latency_ms_p95", "bytes"),
+    ),
+    "finetune": ("train_seconds",),
+}
 
 
 def compare(
@@ -131,7 +138,10 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
 def main(task: str, data: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
     params, splits = load(), data / "splits" / task
     knobs = choose(task, params.tasks, "task")
-    references = {part: read_references(splits, part) for part in PARTS}
+    start = Path(params.profile.start)
+    references = {
+        part: read_by(read_references(splits, part), knobs.slices, start) for part in PARTS
+    }
     contest = Contest(
         task,
         metric_for(knobs.metric, references["test"].kind),

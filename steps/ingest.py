@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from steps import readers
 from steps.core import params
 from steps.core.entry import StepError, run
@@ -23,7 +25,7 @@ from steps.corpora.cleaning import Rules
 from steps.corpora.engine import in_processes
 from steps.corpora.filters import FILTERS
 from steps.corpora.intake import Intake, Portion, Tally
-from steps.corpora.schemas import SCHEMAS
+from steps.corpora.schemas import SCHEMAS, schema_of
 from steps.corpora.settle import Settlement, gather, ledger
 from steps.readers.files import File, files
 
@@ -40,6 +42,11 @@ class Plan(NamedTuple):
     given: bool
     rules: Rules
     near_duplicates: float
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What the Parquet files of what is kept hold."""
+        return schema_of(self.kind, readers.kept_columns(self.options))
 
 
 def ingest(plan: Plan, raw: Path, out: Path) -> dict[str, Any]:
@@ -58,7 +65,8 @@ def ingest(plan: Plan, raw: Path, out: Path) -> dict[str, Any]:
 def take_in(plan: Plan, raw: Path, work: Path) -> list[Tally]:
     """Read and clean all files under `raw` into shards below `work`, a tally for each portion."""
     read = partial(readers.read, plan.reader, plan.options, plan.given)
-    intake = Intake(read, plan.kind, plan.rules, work / "cleaned", work / "rejected")
+    ends = (work / "cleaned", work / "rejected")
+    intake = Intake(read, plan.kind, plan.schema, plan.rules, *ends)
     portions = [Portion(*one) for one in enumerate(portions_of(_files(plan.reader, raw)))]
     return list(track(in_processes(intake, portions), "read and clean", len(portions)))
 
@@ -66,7 +74,7 @@ def take_in(plan: Plan, raw: Path, work: Path) -> list[Tally]:
 def deduplicate(plan: Plan, rows: int, work: Path, out: Path) -> Settlement:
     """Write the cleaned records below `work` to where they end: kept, or listed as a copy."""
     copies = dedup.find(work / "cleaned", rows, plan.near_duplicates, work / "near")
-    ends = Settlement(work / "cleaned", plan.kind, copies)
+    ends = Settlement(work / "cleaned", plan.kind, plan.schema, copies)
     ends.write(out / folder(plan.kind), out / "duplicates")
     return ends
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from steps.core.entry import StepError, run
 from steps.core.files import read_json, whole, write_json, write_text
+from steps.core.tokenizer import read_tokenizer
 from steps.corpora.vocabulary import divergence, overlap
 from steps.portrait import annotated, losses, measured, words
 from steps.portrait.page import render, render_overlap
@@ -30,7 +31,7 @@ def profile(
 ) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
     """Return the figures, the vocabulary, and the records to show."""
     records = source / FOLDERS[role]
-    tokenizer, unknown = words.read_tokenizer(start)
+    tokenizer, unknown = read_tokenizer(start)
     ledger = read_json(source / "ledger.json")
     columns = measured.columns(records)
     tally = measured.measure(records, annotated.count)

@@ -10,8 +10,9 @@ from steps import decontaminate as stage
 from steps.core.entry import StepError
 from steps.core.files import digest, read_rows, write_rows
 from steps.core.params import Decontaminate
+from steps.core.temperature import scaled
 from steps.corpora.matching import HeldOut, Matcher, Rules
-from steps.transfer.pool import balanced, cooled, draw, pieces, temperature
+from steps.transfer.pool import balanced, draw, pieces, temperature
 from steps.transfer.strategies import Supplies, full, selftrain
 from tests.tiny import WORDS, classified, make_base
 from tests.trained import answers, material
@@ -60,15 +61,15 @@ def start(tmp_path_factory) -> Path:
 def test_the_temperature_of_a_teacher_that_is_too_sure_is_found():
     random = np.random.default_rng(1)
     logits = random.normal(size=(20_000, 4))
-    shares = cooled(np.exp(logits), 1.0)
+    shares = scaled(np.exp(logits), 1.0)
     truth = (shares.cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
     assert temperature(shares, truth) == pytest.approx(1, rel=0.05)
-    assert temperature(cooled(np.exp(logits), 1 / 3), truth) == pytest.approx(3, rel=0.05)
+    assert temperature(scaled(np.exp(logits), 1 / 3), truth) == pytest.approx(3, rel=0.05)
 
 
 def test_a_teacher_that_is_right_on_a_few_texts_is_not_made_sure_of_everything():
     shares, truth = np.tile([[0.9, 0.1]], (8, 1)), np.zeros(8, dtype=np.int64)
-    assert cooled(shares, temperature(shares, truth))[0, 0] == pytest.approx(0.95, abs=0.005)
+    assert scaled(shares, temperature(shares, truth))[0, 0] == pytest.approx(0.95, abs=0.005)
 
 
 def test_a_piece_is_as_long_as_the_task_s_texts():

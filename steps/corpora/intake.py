@@ -18,13 +18,13 @@ from steps.core.files import Shards
 from steps.corpora import cleaning
 from steps.corpora.annotations import against, normalised
 from steps.corpora.keys import keyed, spaced
-from steps.corpora.schemas import REJECTED, SCHEMAS
+from steps.corpora.schemas import REJECTED
 
 Record = dict[str, Any]
 Read = Callable[[Any], Iterable[Record]]
 BATCH = 4 << 20  # characters cleaned at a time
 MOST = 2_000  # records cleaned at a time
-WORK = pa.schema(
+WORK = pa.schema(  # beside a record, until its duplicates are taken out
     [
         *(("at", pa.int64()), ("high", pa.uint64()), ("low", pa.uint64()), ("twin", pa.uint64())),
         *((name, pa.string()) for name in ("spaced", "place", "masked")),
@@ -49,10 +49,14 @@ class Tally(NamedTuple):
 
 
 class Intake(NamedTuple):
-    """Work for a process: reads, cleans and writes portions below `cleaned` and `rejected`."""
+    """Work for a process: reads, cleans and writes portions below `cleaned` and `rejected`.
+
+    `schema`: what is kept of a record of its kind.
+    """
 
     read: Read
     kind: str
+    schema: pa.Schema
     rules: cleaning.Rules
     cleaned: Path
     rejected: Path
@@ -61,7 +65,7 @@ class Intake(NamedTuple):
         found = Tally(Counter(), Counter(), Counter(), Counter())
         name, numbers = f"{portion.number:06}", count(portion.number << 32)
         with (
-            Shards(self.cleaned / name, work_schema(self.kind)) as good,
+            Shards(self.cleaned / name, pa.schema([*self.schema, *WORK])) as good,
             Shards(self.rejected / name, REJECTED) as bad,
         ):
             for records in _batches(self.read(portion.files), found.read):
@@ -108,11 +112,6 @@ class Intake(NamedTuple):
         if words < self.rules.min_words or not words:
             return "too_short"
         return "too_long" if words > self.rules.max_words else ""
-
-
-def work_schema(kind: str) -> pa.Schema:
-    """The columns of the cleaned records before their duplicates are taken out."""
-    return pa.schema([*SCHEMAS[kind], *WORK])
 
 
 def _batches(records: Iterable[Record], read: Counter[str]) -> Iterator[list[Record]]:

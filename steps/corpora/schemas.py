@@ -1,5 +1,7 @@
 """What the Parquet files between the stages hold: one schema for each kind of record."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from steps.core.examples import KINDS
@@ -27,3 +29,11 @@ SCHEMAS = {
 }
 REJECTED = _schema("id", "source", "group", "text", "place", "reason")
 DUPLICATES = _schema("id", "source", "group", "text", "place", "kept", "kind")
+
+
+def schema_of(kind: str, columns: Sequence[str]) -> pa.Schema:
+    """The schema of a kind whose examples have such columns of their users' beside the rest."""
+    if not columns:
+        return SCHEMAS[kind]
+    kept = pa.struct([pa.field(name, pa.string(), nullable=False) for name in columns])
+    return SCHEMAS[kind].append(pa.field("columns", kept, nullable=False))

@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 from steps.core.files import Shards, read_batches
 from steps.corpora.dedup import Copies
 from steps.corpora.intake import Tally
-from steps.corpora.schemas import DUPLICATES, REJECTED, SCHEMAS
+from steps.corpora.schemas import DUPLICATES, REJECTED
 
 Counts = dict[str, Counter[str]]
 
 
 class Settlement:
-    """Streams the cleaned records to their ends, in reading order."""
+    """Streams the cleaned records to their ends, in reading order; `schema`: of those kept."""
 
-    def __init__(self, cleaned: Path, kind: str, copies: Copies) -> None:
-        self._cleaned, self._kind, self._copies = cleaned, kind, copies
+    def __init__(self, cleaned: Path, kind: str, schema: pa.Schema, copies: Copies) -> None:
+        self._cleaned, self._kind, self._schema, self._copies = cleaned, kind, schema, copies
         self._firsts = np.unique(copies.first)
         self._seen: Counter[str] = Counter()  # ids of examples
         self._renamed: dict[int, str] = {}  # `at` of the examples that got another id
@@ -37,7 +37,7 @@ class Settlement:
     def write(self, kept: Path, duplicates: Path) -> None:
         """Write the shards of both ends."""
         ids = self._ids()
-        with Shards(kept, SCHEMAS[self._kind]) as good, Shards(duplicates, DUPLICATES) as copies:
+        with Shards(kept, self._schema) as good, Shards(duplicates, DUPLICATES) as copies:
             for batch in _all(self._cleaned):
                 copy = np.isin(batch["at"].to_numpy(), self._copies.at, assume_unique=True)
                 staying = batch.filter(pa.array(~copy))
@@ -63,7 +63,7 @@ class Settlement:
             names = zip(batch["at"].to_pylist(), batch["id"].to_pylist(), strict=True)
             ids = pa.array([self._unique(*name) for name in names], pa.string())
             batch = batch.set_column(batch.schema.get_field_index("id"), "id", ids)
-        return _cast(batch, SCHEMAS[self._kind])
+        return _cast(batch, self._schema)
 
     def _unique(self, at: int, name: str) -> str:
         """The same text with another annotation is another example, with another id."""

@@ -42,6 +42,7 @@ class Predictions:
     seeds: list[int]
     values: list[list[Value]]
     confidences: Array  # (seeds, items)
+    probabilities: Array | None = None  # (seeds, items, classes), no classes where none were saved
 
     def statistics(self, references: References, metric: Metric) -> Array:
         """Return (seeds, items, k) counts in the references' order; StepError where ids differ."""
@@ -81,6 +82,7 @@ def read_predictions(folder: Path, split: str) -> Predictions:
         seeds,
         [[_value(by_seed[seed][i]["prediction"]) for i in ids] for seed in seeds],
         np.array([[by_seed[seed][i]["confidence"] for i in ids] for seed in seeds]),
+        np.array([[by_seed[seed][i]["probabilities"] for i in ids] for seed in seeds], float),
     )
 
 

@@ -1,6 +1,6 @@
 """Slices: the score on parts of the items, for a mean can hide where a candidate fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from steps.judge.metrics import ONE_LABEL, Metric
 from steps.judge.values import Array
 
 SHORT_WORDS, MEDIUM_WORDS = 12, 25
+UNKNOWN = "unknown_tokens"  # a kind, and the name under which an example has its slice of it
 
 
 def _source(example: Mapping[str, Any]) -> str:
@@ -42,12 +43,22 @@ def _contamination(example: Mapping[str, Any]) -> str:
     return "contaminated" if example.get("contaminated") else "clean"
 
 
+def _unknown_tokens(example: Mapping[str, Any]) -> str:
+    if UNKNOWN not in example:
+        raise StepError(
+            f"slice {UNKNOWN!r} is made of examples that a tokenizer has read (profile.start in"
+            " params.yaml); take another here"
+        )
+    return str(example[UNKNOWN])
+
+
 KINDS = {
     "source": _source,
     "length": _length,
     "label": _label,
     "language": _language,
     "contamination": _contamination,
+    UNKNOWN: _unknown_tokens,
 }
 
 
@@ -64,9 +75,9 @@ def kinds_for(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> li
     return list(dict.fromkeys([*kinds, *(["contamination"] if halves(examples) else [])]))
 
 
-def check_kind(kind: str, task: str, where: str) -> None:
-    """StepError where a task of that type has no slices of that kind."""
-    choose(kind, KINDS, f"slice ({where})")
+def check_kind(kind: str, task: str, where: str, columns: Collection[str] = ()) -> None:
+    """StepError where a task of that type, whose reader keeps `columns`, has no such slices."""
+    _check_name(kind, columns, where)
     if kind == "label" and task not in ONE_LABEL:
         raise StepError(
             f"{where}: label is for tasks with one label an example ({', '.join(ONE_LABEL)}); for "
@@ -74,9 +85,23 @@ def check_kind(kind: str, task: str, where: str) -> None:
         )
 
 
+def _check_name(kind: str, columns: Collection[str], where: str) -> None:
+    known = dict.fromkeys([*KINDS, *columns])
+    choose(kind, known, f"kind of slice, or column that the reader keeps ({where}),")
+    if kind in KINDS and kind in columns:
+        raise StepError(
+            f"{where}: {kind!r} is a kind of slice, and a column that the reader keeps; call the"
+            " column otherwise in the task's options"
+        )
+
+
 def slice_values(example: Mapping[str, Any], kind: str) -> str:
-    """Name the slice of that kind that an example is in; StepError for a kind that is not."""
-    return choose(kind, KINDS, "slice (in params.yaml, tasks)")(example)
+    """Name the slice of that kind, or by that column, that an example is in."""
+    columns = example.get("columns") or {}
+    if kind in KINDS and kind not in columns:
+        return KINDS[kind](example)
+    _check_name(kind, columns, "in params.yaml, tasks")
+    return str(columns[kind])
 
 
 def places(

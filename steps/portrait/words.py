@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steps.core.entry import StepError
-from steps.core.files import count_rows, read_batches, read_json
+from steps.core.files import count_rows, read_batches
 from steps.core.progress import Bar
 from steps.corpora.vocabulary import count
 from steps.portrait.measured import BATCH_ROWS, evenly
@@ -30,34 +29,6 @@ OVER = (64, 128, 256, 512)  # tokens a record: usual limits of a model's input
 PIECES = 4  # from which a word counts as torn
 TIMES = 8  # a domain's word is so often as frequent as the base's vocabulary leads to expect
 LISTED = 60
-
-
-def read_tokenizer(start: Path) -> tuple["Tokenizer", int | None]:
-    """Read a base's tokenizer without truncation; returns it and the id of its unknown token."""
-    from tokenizers import Tokenizer
-
-    path = start / "tokenizer.json"
-    if not path.is_file():
-        raise StepError(
-            f"no tokenizer.json in {start}; expected a base's folder (params.yaml, sources): "
-            "run `dvc repro` (or `dvc pull`) to make it"
-        )
-    model = _model(path)
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    if model.get("unk_id") is not None:  # Unigram
-        return tokenizer, int(model["unk_id"])
-    unknown = model.get("unk_token")
-    return tokenizer, tokenizer.token_to_id(unknown) if unknown else None
-
-
-def _model(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    model = found.get("model") if isinstance(found, dict) else None
-    if not isinstance(model, dict):
-        raise StepError(f"{path} has no `model`; expected a file of the tokenizers library")
-    return model
 
 
 def count_words(folder: Path, size: int) -> tuple[dict[str, int], int]:

@@ -5,11 +5,11 @@
 - `Options`: its settings in params.yaml, a Section;
 - `FOR`, if need be: settings that a kind of records has where none are given;
 - `read(file, options)`: yields dicts with `source`, `group`, `text` and `place`, plus what examples
-  have (the annotations of their kind, `language`, `split`), or `reason` where a record is bad: it
-  is then counted and listed, not lost.
+  have (the annotations of their kind, `language`, `split`, and `columns`, of names), or `reason`
+  where a record is bad: it is then counted and listed, not lost.
 
-`source` is what slices are made of, `group` what is never torn apart by a split, `place` where a
-person finds it.
+`source` and `columns` are what slices are made of, `group` what is never torn apart by a split,
+`place` where a person finds it.
 """
 
 import importlib
@@ -17,8 +17,10 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from steps.core.entry import StepError
 from steps.core.examples import KINDS
 from steps.core.params import Section, check, choose
+from steps.readers.fields import Fields
 from steps.readers.files import File, language_of
 
 ANNOTATIONS = {name for names in KINDS.values() for name in names}
@@ -43,8 +45,15 @@ def options(name: str, raw: dict[str, Any], where: str, kind: str = "") -> Secti
     reader = load(name)
     section: type[Section] = reader.Options
     found = check(section, getattr(reader, "FOR", {}).get(kind, {}) | raw, where)
+    if kind == "documents" and kept_columns(found):
+        raise StepError(f"{where}.columns: columns are kept with a task's examples; take it out")
     others = ANNOTATIONS.difference(KINDS[kind]) if kind else set()
     return found.model_copy(update=dict.fromkeys(others & section.model_fields.keys(), ""))
+
+
+def kept_columns(settings: Section) -> list[str]:
+    """Names of the columns that are kept with each example, for slices."""
+    return sorted(settings.columns) if isinstance(settings, Fields) else []
 
 
 def read(

@@ -2,13 +2,17 @@
 
 import json
 from math import inf, isfinite, isnan
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from steps.core.examples import KINDS
 from steps.core.params import choose
 from steps.readers.files import SPLITS, File, Named
 
 ALL = set(KINDS)
+UNKNOWN = "unknown"  # the value of a column that a record does not have
+Name = Annotated[str, Field(min_length=1)]
 SPAN = (("start", "start_offset"), ("end", "end_offset"), ("label",))  # as annotation tools say it
 
 
@@ -16,6 +20,7 @@ class Fields(Named):
     """What the fields of a record are called; "meta.url" reaches into objects.
 
     A default that a file lacks is no error, but for `text`; "": what is there is not read.
+    `columns`: a name -> the field whose value is kept with an example, for slices by it.
     """
 
     text: str = "text"
@@ -31,16 +36,18 @@ class Fields(Named):
     group: str = "group"
     language: str = "language"
     split: str = "split"
+    columns: dict[Name, Name] = Field(default_factory=dict)
 
     def among(self, columns: list[str], file: File) -> list[str]:
         """Say which columns are asked for; StepError where one that was named is not there."""
         there = dict.fromkeys(columns, 0)
-        keys = Fields.model_fields.keys() - Named.model_fields.keys()
-        for key in sorted({"text", *self.model_fields_set} & keys):
-            name = getattr(self, key)
+        keys = Fields.model_fields.keys() - Named.model_fields.keys() - {"columns"}
+        named = {key: getattr(self, key) for key in {"text", *self.model_fields_set} & keys}
+        named |= {f"columns.{key}": name for key, name in self.columns.items()}
+        for key, name in sorted(named.items()):
             if name and name not in there:
                 choose(name.split(".")[0], there, f"column (in {file.name}, options.{key})")
-        asked = {getattr(self, key) for key in keys}
+        asked = {getattr(self, key) for key in keys} | set(self.columns.values())
         asked |= {name.split(".")[0] for name in asked}
         return [name for name in columns if name in asked]
 
@@ -54,6 +61,10 @@ def record(row: dict[str, Any], begun: dict[str, Any], fields: Fields) -> dict[s
         value = reach(row, getattr(fields, key))
         if value not in (None, ""):
             made[key] = value if isinstance(value, str) else json.dumps(value, default=str)
+    if fields.columns:
+        made["columns"] = {
+            name: _kept(reach(row, field)) for name, field in sorted(fields.columns.items())
+        }
     reason = "" if isinstance(text, str) else "no_text"
     reason = reason or _given_split(row, made, fields) or _annotate(row, made, fields)
     if reason:
@@ -71,6 +82,16 @@ def reach(row: dict[str, Any], name: str) -> Any:
     first, _, rest = name.partition(".")
     inner = row.get(first)
     return reach(inner, rest) if isinstance(inner, dict) else None
+
+
+def _kept(value: Any) -> str:
+    """What a slice by a column is called: a string, a number or a truth value."""
+    if isinstance(value, str):
+        return " ".join(value.split()) or UNKNOWN
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes 3 a 3.0 where another row has none
+    plain = isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+    return json.dumps(value) if plain else UNKNOWN
 
 
 def _given_split(row: dict[str, Any], made: dict[str, Any], fields: Fields) -> str:

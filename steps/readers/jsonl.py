@@ -4,6 +4,7 @@ For a task also `label`, `labels`, `score`, `pair`, `spans`, `question` and `ans
 by its type; `options` say what they are called. Labels are a list (one string is one of one), spans
 [start, end, label] or {"start": , "end": , "label": }, in characters, end exclusive, as doccano and
 Prodigy export them. What says no `source` has the file's name, what says no `group` stands alone.
+Of other fields `columns: {region: meta.region}` keeps those that slices shall be made of.
 """
 
 import json

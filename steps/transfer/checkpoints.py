@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from steps.core.entry import StepError
 from steps.core.files import read_json
+from steps.core.temperature import scaled
 from steps.tasks import Item, Prediction, task_type
 from steps.transfer.starts import WEIGHTS, require_checkpoint
 from steps.transfer.strategies import Reading, Scorer, strategy
@@ -27,12 +28,16 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Predictor:
-    """Items -> predictions, the same in evaluation, the registry and the command line."""
+    """Items -> predictions, the same in evaluation, the registry and the command line.
+
+    `temperature`: at which probabilities are said, where a text has some; no value depends on it.
+    """
 
     type: ModuleType
     classes: list[str]
     scorer: Scorer
     batch_size: int = BATCH
+    temperature: float = 1.0
 
     def predictions(self, items: Sequence[str | Item]) -> list[Prediction]:
         """Predict; an item is a dict of the fields that the task reads, or the text itself.
@@ -44,7 +49,17 @@ class Predictor:
             return []
         raws = self.scorer(Reading(self.batch_size), read)
         found: list[Prediction] = self.type.decode(read, raws, self.classes)
-        return found
+        return found if self.temperature == 1 else self._scaled(read, raws, found)
+
+    def _scaled(
+        self, read: list[Item], raws: list[Any], found: list[Prediction]
+    ) -> list[Prediction]:
+        """The same values at another temperature; a tie that rounding makes is left as it was."""
+        each = self.type.OUTPUT == "labels"
+        cooler = [scaled(raw, self.temperature, each) for raw in raws]
+        again: list[Prediction] = self.type.decode(read, cooler, self.classes)
+        pairs = zip(again, found, strict=True)
+        return [new if new.value == old.value else old for new, old in pairs]
 
     def predict(self, items: Sequence[str | Item]) -> list[dict[str, Any]]:
         """Return what a user gets for each item: a label with probabilities, entities, a text."""
@@ -83,10 +98,12 @@ def load_best(candidate: Path, batch_size: int) -> Predictor:
 
 
 def load_predictor(bundle: Path) -> Predictor:
-    """Load a bundle; StepError where the folder is none."""
+    """Load a bundle, at its temperature; StepError where the folder is none."""
     if not (bundle / "candidate.json").exists():
         raise StepError(f"{bundle} is no bundle (no candidate.json in it); run `dvc repro`")
-    return load_candidate(bundle, bundle, ".", BATCH)
+    about = bundle / "bundle.json"
+    temperature = read_json(about).get("temperature") if about.exists() else None
+    return replace(load_candidate(bundle, bundle, ".", BATCH), temperature=temperature or 1.0)
 
 
 def save_bundle_model(start: Path, candidate: Path, seed: int, out: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from steps.core.entry import StepError
 from steps.core.files import read_batches, write_rows
+from steps.core.temperature import FLOOR, scaled
 from steps.tasks import Item
 from steps.transfer.edits import collapsed
 
@@ -82,19 +83,12 @@ def temperature(shares: np.ndarray, targets: np.ndarray) -> float:
     doubt = 1 / (len(targets) + 2)
 
     def loss(order: float) -> float:
-        logs = np.log(np.maximum(cooled(shares, np.exp(order)), 1e-12))
+        logs = np.log(np.maximum(scaled(shares, np.exp(order)), FLOOR))
         right = logs[np.arange(len(targets)), targets]
         return float(-((1 - doubt) * right + doubt * logs.mean(axis=1)).mean())
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
-
-
-def cooled(shares: np.ndarray, by: float) -> np.ndarray:
-    """Probabilities at another temperature; above 1 all are less sure."""
-    logs = np.log(np.maximum(shares.astype(np.float64), 1e-12)) / by
-    found: np.ndarray = np.exp(logs - logs.max(axis=1, keepdims=True, initial=-np.inf))
-    return found / found.sum(axis=1, keepdims=True)
 
 
 def balanced(classes: Sequence[str], sure: np.ndarray, own: Sequence[str]) -> list[int]:

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from steps.core.entry import StepError
 from steps.core.files import read_json, read_rows, whole, write_json
+from steps.core.temperature import scaled
 from steps.tasks import Item
 from steps.transfer.strategies import Material, Reading, Scorer, Supplies, full
 
@@ -106,13 +107,13 @@ def trained(material: Material, settings: Settings, start: Path, seed: int, numb
 
 def label(material: Material, scorer: Scorer, items: list[Item], bar: float) -> Labelled:
     """Label the items of which the teacher, once calibrated, is sure enough."""
-    from steps.transfer.pool import balanced, cooled, temperature
+    from steps.transfer.pool import balanced, temperature
 
     kind, classes, reading = material.type, material.classes, Reading(batch_size=32)
     raws = scorer(reading, material.validation)
     truth = [kind.targets(example, classes) for example in material.validation]
     by = temperature(np.concatenate(raws), np.concatenate(truth))
-    raws = [cooled(raw, by) for raw in scorer(reading, items)]
+    raws = [scaled(raw, by) for raw in scorer(reading, items)]
     sure = np.array([raw.max(axis=1).min(initial=1.0) for raw in raws])
     places = np.flatnonzero(sure > bar)
     said = kind.decode(items, raws, classes)
