@@ -1,8 +1,9 @@
 """Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
 
-    python -m steps.compare TASK SPLITS PREDICTIONS METRICS OUT SUMMARY
+    python -m steps.compare SPLITS PREDICTIONS METRICS OUT SUMMARY SCORES
 
 METRICS is the folder of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+No model is read; what needs the winner's, the page among it, is made by `report`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.core.entry import StepError, run
-from steps.core.files import read_json, whole, write_json, write_text
+from steps.core.files import read_json, whole, write_json
 from steps.core.params import Recipe, choose, load
 from steps.judge import ablation, adaptation
 from steps.judge.contest import (
@@ -25,7 +26,6 @@ from steps.judge.contest import (
 from steps.judge.libraries import library_score
 from steps.judge.load import read_predictions, read_references
 from steps.judge.metrics import metric_for
-from steps.judge.report import Evidence, render
 from steps.judge.wording import headline
 
 COSTS = {"evaluate": ("ece", "seconds_per_1000"), "finetune": ("train_seconds",)}
@@ -89,6 +89,14 @@ def summary(comparison: dict[str, Any]) -> dict[str, Any]:
     return scores | {name: comparison["verdict"][name] for name in numbers}
 
 
+def points(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each candidate's score on test, the best by validation first, for `dvc plots show`."""
+    return [
+        {"candidate": name, "score": comparison["candidates"][name]["test"]["mean"]}
+        for name in comparison["ranking"]
+    ]
+
+
 def read_candidates(
     task: str, recipes: Iterable[str], predictions: Path, metrics: Path
 ) -> dict[str, Candidate]:
@@ -126,8 +134,11 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
     return found
 
 
-def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
+def main(
+    splits: Path, predictions: Path, metrics: Path, out: Path, small: Path, plot: Path
+) -> None:
     params = load()
+    task = read_json(splits / "task.json")["task"]
     knobs = choose(task, params.tasks, "task")
     references = {part: read_references(splits, part) for part in PARTS}
     contest = Contest(
@@ -142,13 +153,10 @@ def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, s
     verify(contest)
     losses = {file.stem: read_json(file) for file in sorted((metrics / "adapt").glob("*.json"))}
     comparison = compare(contest, params.recipes, losses, knobs.slices)
-    about = read_json(splits / "task.json")
-    bins = params.evaluation.bins
-    evidence = Evidence(contest, about["counts"], about["conflicts"], bins, about.get("overlap"))
     with whole(out) as made:
         write_json(made / "comparison.json", comparison)
-        write_text(made / "report.html", render(comparison, evidence))
     write_json(small, summary(comparison))
+    write_json(plot, points(comparison))
     print(comparison["headline"])
 
 

@@ -204,12 +204,13 @@ def test_a_changed_learning_rate_reruns_that_recipe_and_what_follows(project):
         "evaluate@changes-full_adapted",
         "compare@changes",
         "bundle@changes",
+        "report@changes",
         "register@changes",
     }
 
 
 def test_editing_test_labels_trains_nothing_and_changes_no_winner(project):
-    winner = read_json(project / "reports/changes/comparison.json")["winner"]
+    winner = read_json(project / "comparisons/changes/comparison.json")["winner"]
     held = read_rows(project / "data/splits/changes/test.parquet")
     texts = {row["text"] for row in held[:20]}
     file = project / "field/changes/examples.jsonl"
@@ -221,7 +222,7 @@ def test_editing_test_labels_trains_nothing_and_changes_no_winner(project):
     ran = repro(project, "compare@changes")
     assert "compare@changes" in ran
     assert not [name for name in ran if name.startswith(("finetune", "adapt", "pack"))]
-    assert read_json(project / "reports/changes/comparison.json")["winner"] == winner
+    assert read_json(project / "comparisons/changes/comparison.json")["winner"] == winner
 
 
 def test_a_label_that_training_never_saw_is_one_line(project, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from steps.judge.contest import Contest
-from steps.judge.mistakes import confusions, errors, mixed_up, segments
+from steps.judge.mistakes import confusions, errors, mistakes, mixed_up, segments
 from steps.judge.report import Evidence, render
 from tests.pages import assert_whole
 from tests.test_compare import RECIPES, SKILLS, contest, judged, play
@@ -14,7 +14,8 @@ from tests.test_compare import RECIPES, SKILLS, contest, judged, play
 
 def page(room: Path) -> str:
     counts, conflict = {"train": 300, "test": 200}, {"text": "<b>x</b>", "labels": ["a", "b"]}
-    return render(judged(room), Evidence(contest(room, sorted(RECIPES)), counts, [conflict], 10))
+    held = contest(room, sorted(RECIPES))
+    return render(judged(room) | mistakes(held, 20), Evidence(held, counts, [conflict], 10))
 
 
 @pytest.fixture(scope="module", params=["classification", "tokens"])

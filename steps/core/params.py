@@ -205,6 +205,16 @@ class Judge(Section):
     seed: int
 
 
+class Explain(Section):
+    """`steps`: at so many places between the text masked and the text itself gradients are taken;
+    `errors` that are shown.
+    """
+
+    method: Literal["integrated_gradients", "attention", "none"]
+    steps: Count
+    errors: Count
+
+
 class GateParams(Section):
     baseline: str
     min_metric: float
@@ -224,6 +234,7 @@ class Params(Section):
     seeds: list[int] = Field(min_length=1)
     evaluation: Evaluation
     judge: Judge
+    explain: Explain
     gate: GateParams
 
 
