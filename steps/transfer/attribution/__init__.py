@@ -14,6 +14,7 @@ from steps.core.progress import track
 from steps.tasks import Item, task_type
 
 LINEAR = ("linear", "crf")  # methods of strategy `baseline` that weigh words
+UPRIGHT = ("xlnet",)  # types of model whose embeddings are (tokens, rows, width)
 DECIMALS = 4
 
 
@@ -56,10 +57,22 @@ def unable(bundle: Path, settings: Explain) -> str:
         return "Explanations are turned off (explain.method in params.yaml)."
     if task_type(about["type"]).OUTPUT in ("text", "vector"):
         return f"A task of type {about['type']} chooses no label whose score could be explained."
-    if (bundle / "network.json").exists() or _method(bundle) in LINEAR:
+    if (bundle / "network.json").exists():
+        return _upright(bundle, settings)
+    if _method(bundle) in LINEAR:
         return ""
     how = f"baseline by the method {_method(bundle)}" if _method(bundle) else about["strategy"]
     return f"The winner ({how}) gives no attributions: only networks and linear models of words do."
+
+
+def _upright(bundle: Path, settings: Explain) -> str:
+    kind = read_json(bundle / "config.json")["model_type"]
+    if kind not in UPRIGHT or settings.method != "integrated_gradients":
+        return ""
+    return (
+        f"Integrated gradients are not computed for a model of type {kind}, which embeds texts as"
+        " columns, not rows; set explain.method to attention in params.yaml."
+    )
 
 
 def explain(bundle: Path, questions: list[Question], settings: Explain) -> list[Explanation]:
