@@ -54,7 +54,13 @@ def make(recipes: dict[str, tuple[str, ...]], test: slice = slice(30, 90)) -> No
     counts = {name: len(part) for name, part in parts.items()}
     write_json(
         Path(f"data/splits/{TASK}/task.json"),
-        {"task": TASK, "type": "classification", "labels": labels, "counts": counts},
+        {
+            "task": TASK,
+            "type": "classification",
+            "labels": labels,
+            "counts": counts,
+            "conflicts": [],
+        },
     )
     write_json(Path(f"data/validation/tasks/{TASK}/verdict.json"), {"success": True, "results": []})
     for name, learnt in recipes.items():
