@@ -14,8 +14,8 @@ from steps.judge.mistakes import confusions, errors, mistakes, mixed_up, segment
 from steps.judge.questions import questions
 from steps.judge.report import Evidence, render
 from steps.judge.shading import pieces, strongest
-from tests.pages import assert_whole
 from tests import tiny_project
+from tests.pages import assert_whole
 from tests.test_compare import RECIPES, SKILLS, contest, judged, play
 from tests.tiny_project import STRONG, TASK, WEAK
 
@@ -185,7 +185,7 @@ def test_a_page_has_what_newer_stages_tell(tmp_path: Path) -> None:
         "▼ shown worse",
         "4,321",
         "alone is right on 31 ",
-        "p = &lt; 0.001 by the exact test of McNemar",
+        "p &lt; 0.001 by the exact test of McNemar",
         "91.0 MB",
         "95 of 100 within, ms",
         "Brier score",
@@ -204,7 +204,7 @@ def newer(found: dict[str, Any]) -> dict[str, Any]:
     costs = {"latency_ms": 3.2, "latency_ms_p95": 5.0, "bytes": 91_000_000}
     verdicts = dict(zip(sorted(SKILLS), ("", "refuse", "promote", "inconclusive"), strict=True))
     for name, one in found["candidates"].items():
-        one |= calibrated | costs
+        one.update(calibrated | costs)
         if one["vs_baseline"]:
             said = {"p_holm": 0.03, "verdict": verdicts[name], "items_needed": 4321}
             one["vs_baseline"] |= said

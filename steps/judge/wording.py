@@ -24,9 +24,9 @@ def size(count: float | None) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
-def chance(p: float | None) -> str:
+def chance(p: float | None, equals: str = "") -> str:
     """A p-value: three decimals, or that it is less than they can tell."""
-    return "< 0.001" if p is not None and p < 0.0005 else plain(p)
+    return "< 0.001" if p is not None and p < 0.0005 else equals + plain(p)
 
 
 def megabytes(count: float | None) -> str:
