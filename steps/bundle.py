@@ -1,6 +1,6 @@
 """Stage `bundle`: a task's winner -> what the registry receives: weights, card, lineage, no code.
 
-python -m steps.bundle TASK REPORT SPLITS STARTS CANDIDATES OUT
+python -m steps.bundle TASK COMPARISON SPLITS STARTS CANDIDATES OUT
 """
 
 import json
@@ -235,16 +235,18 @@ def _danger(path: Path) -> str:
     return "is an archive, as torch.save makes them" if start == ZIP else ""
 
 
-def main(task: str, report: Path, splits: Path, starts: Path, candidates: Path, out: Path) -> None:
+def main(
+    task: str, compared: Path, splits: Path, starts: Path, candidates: Path, out: Path
+) -> None:
     choose(task, load().tasks, "task")
-    comparison = read_json(report / "comparison.json")
+    comparison = read_json(compared / "comparison.json")
     winner = comparison["winner"]
     start, candidate = starts / winner, candidates / winner
     inputs = {
         "start": start,
         "candidate": candidate,
         "splits": splits,
-        "comparison": report / "comparison.json",
+        "comparison": compared / "comparison.json",
     }
     with whole(out) as made:
         about = bundle(comparison, read_json(splits / "task.json"), start, candidate, made)

@@ -1,9 +1,10 @@
 """Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
 
-    python -m steps.compare TASK DATA PREDICTIONS METRICS OUT SUMMARY
+    python -m steps.compare DATA PREDICTIONS METRICS OUT SUMMARY SCORES
 
-DATA is the folder of splits/TASK and profiles/overlap (words in common), METRICS that of metrics:
-evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+DATA is the folder of splits/TASK and profiles/overlap (words in common), PREDICTIONS that of the
+task, METRICS that of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+No model is read; what needs the winner's, the page among it, is made by `report`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.core.entry import StepError, run
-from steps.core.files import read_json, whole, write_json, write_text
+from steps.core.files import read_json, whole, write_json
 from steps.core.params import Recipe, choose, load
 from steps.judge import ablation, adaptation
 from steps.judge.adaptation_costs import with_overlap
@@ -27,7 +28,6 @@ from steps.judge.contest import (
 from steps.judge.libraries import library_score
 from steps.judge.load import read_predictions, read_references
 from steps.judge.metrics import metric_for
-from steps.judge.report import Evidence, render
 from steps.judge.unknown import read_by
 from steps.judge.wording import headline
 
@@ -98,6 +98,14 @@ def summary(comparison: dict[str, Any]) -> dict[str, Any]:
     return scores | {name: comparison["verdict"][name] for name in numbers}
 
 
+def points(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each candidate's score on test, the best by validation first, for `dvc plots show`."""
+    return [
+        {"candidate": name, "score": comparison["candidates"][name]["test"]["mean"]}
+        for name in comparison["ranking"]
+    ]
+
+
 def read_candidates(
     task: str, recipes: Iterable[str], predictions: Path, metrics: Path
 ) -> dict[str, Candidate]:
@@ -135,8 +143,9 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
     return found
 
 
-def main(task: str, data: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
-    params, splits = load(), data / "splits" / task
+def main(data: Path, predictions: Path, metrics: Path, out: Path, small: Path, plot: Path) -> None:
+    params, task = load(), predictions.name
+    splits = data / "splits" / task
     knobs = choose(task, params.tasks, "task")
     start = Path(params.profile.start)
     references = {
@@ -156,13 +165,10 @@ def main(task: str, data: Path, predictions: Path, metrics: Path, out: Path, sma
     overlap = read_json(data / "profiles/overlap/overlap.json")["overlap"]
     losses = with_overlap(losses, task, overlap)
     comparison = compare(contest, params.recipes, losses, knobs.slices)
-    about = read_json(splits / "task.json")
-    bins = params.evaluation.bins
-    evidence = Evidence(contest, about["counts"], about["conflicts"], bins, about.get("overlap"))
     with whole(out) as made:
         write_json(made / "comparison.json", comparison)
-        write_text(made / "report.html", render(comparison, evidence))
     write_json(small, summary(comparison))
+    write_json(plot, points(comparison))
     print(comparison["headline"])
 
 

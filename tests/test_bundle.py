@@ -32,7 +32,7 @@ def _inside(project, monkeypatch):
 
 def again(out: str) -> Path:
     """Run the stage once more, into another folder."""
-    folders = [Path("reports") / TASK, Path("data/splits") / TASK, Path("starts")]
+    folders = [Path("comparisons") / TASK, Path("data/splits") / TASK, Path("starts")]
     main(TASK, *folders, Path("candidates") / TASK, Path(out))
     return Path(out)
 
@@ -73,7 +73,9 @@ def test_the_card_of_every_type_says_what_it_does_and_how_it_is_asked(kind):
     fields = {"pairs": ["text", "pair"], "question_answering": ["question", "text"]}
     about = read_json(BUNDLE / "bundle.json")
     about |= {"type": kind, "inputs": fields.get(kind, ["text"]), "labels": []}
-    comparison = read_json(Path("reports") / TASK / "comparison.json") | {"lower_is_better": True}
+    comparison = read_json(Path("comparisons") / TASK / "comparison.json") | {
+        "lower_is_better": True
+    }
     text = card(about, comparison, read_json(Path("data/splits") / TASK / "task.json"))
     assert f"It {USES[kind]}." in text
     assert "labels above" not in text

@@ -17,6 +17,7 @@ from steps.core.params import GateParams, Recipe, load
 from steps.judge.contest import PARTS, Contest
 from steps.judge.load import read_references
 from steps.judge.metrics import metric_for
+from steps.judge.mistakes import mistakes
 from steps.judge.report import Evidence, render
 from steps.judge.slices import halves, kinds_for
 from tests.rivals import JUDGE, Rivals
@@ -102,7 +103,7 @@ def test_a_gain_by_contaminated_items_alone_is_not_shown_on_the_clean_ones(tmp_p
     levels = {
         "test": dict(zip(("exact", "normalised", "contained", "near"), (7, 8, 9, 100), strict=True))
     }
-    page = render(found, Evidence(contest, {}, [], 10, levels))
+    page = render(found | mistakes(contest, 20), Evidence(contest, {}, [], 10, levels))
     assert "on clean test items alone" in page
     assert "contamination: clean (100)" in page
     assert "Held-out examples that training has" in page

@@ -141,6 +141,26 @@ def test_a_second_run_runs_nothing_but_register(project):
     assert sorted(repro(project)) == REGISTERED
 
 
+def test_a_report_tells_what_its_winner_went_by(project):
+    for task in ("changes", "entities"):
+        report = read_json(project / f"reports/{task}/comparison.json")
+        decided = read_json(project / f"comparisons/{task}/comparison.json")
+        assert report == report | decided
+        assert report["explain"]["why_not"] == ""
+        methods = {error["method"] for error in report["errors"]}
+        assert methods <= {"weights", "integrated_gradients"}
+        assert all(error["completeness"] < 0.1 for error in report["errors"])
+    assert report["errors"]
+
+
+def test_dvc_draws_the_candidates_and_tells_their_numbers(project):
+    drawn = dvc(project, "plots", "show", "plots/compare/changes.json", "--show-vega")
+    assert drawn.returncode == 0, drawn.stderr
+    assert {"baseline", "full_adapted"} <= set(re.findall(r'"candidate": "(\w+)"', drawn.stdout))
+    told = dvc(project, "metrics", "show", "--json", "metrics/compare/changes.json")
+    assert '"difference"' in told.stdout
+
+
 def test_an_emptied_registry_is_filled_again(project):
     before = registered(project)
     (project / "mlflow.db").unlink()
@@ -205,12 +225,13 @@ def test_a_changed_learning_rate_reruns_that_recipe_and_what_follows(project):
         "evaluate@changes-full_adapted",
         "compare@changes",
         "bundle@changes",
+        "report@changes",
         "register@changes",
     }
 
 
 def test_editing_test_labels_trains_nothing_and_changes_no_winner(project):
-    winner = read_json(project / "reports/changes/comparison.json")["winner"]
+    winner = read_json(project / "comparisons/changes/comparison.json")["winner"]
     held = read_rows(project / "data/splits/changes/test.parquet")
     texts = {row["text"] for row in held[:20]}
     file = project / "field/changes/examples.jsonl"
@@ -222,7 +243,7 @@ def test_editing_test_labels_trains_nothing_and_changes_no_winner(project):
     ran = repro(project, "compare@changes")
     assert "compare@changes" in ran
     assert not [name for name in ran if name.startswith(("finetune", "adapt", "pack"))]
-    assert read_json(project / "reports/changes/comparison.json")["winner"] == winner
+    assert read_json(project / "comparisons/changes/comparison.json")["winner"] == winner
 
 
 def test_a_label_that_training_never_saw_is_one_line(project, tmp_path):

@@ -21,7 +21,7 @@ from steps.core.params import Judge, Recipe, load
 from steps.judge.contest import PARTS, Contest
 from steps.judge.load import read_references
 from steps.judge.metrics import METRICS, metric_for
-from steps.judge.mistakes import MIXED, errors
+from steps.judge.mistakes import MIXED, errors, mistakes
 from steps.judge.report import Evidence, render
 from steps.judge.slices import check_kind, slice_values
 from steps.judge.values import REFERENCES
@@ -59,7 +59,8 @@ def first_metric(kind: str) -> str:
 
 
 def page(held: Contest) -> str:
-    return render(judged(held), Evidence(held, {"train": 300, "test": 60}, [], 10))
+    evidence = Evidence(held, {"train": 300, "test": 60}, [], 10)
+    return render(judged(held) | mistakes(held, 20), evidence)
 
 
 def judged(held: Contest) -> dict[str, Any]:

@@ -2,19 +2,56 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from steps import report as stage
+from steps.core.files import digest, read_json, write_json
+from steps.core.params import Explain
 from steps.judge.contest import Contest
-from steps.judge.mistakes import confusions, errors, mixed_up, segments
+from steps.judge.mistakes import confusions, errors, mistakes, mixed_up, segments
+from steps.judge.questions import questions
 from steps.judge.report import Evidence, render
+from steps.judge.shading import pieces, strongest
+from tests import tiny_project
 from tests.pages import assert_whole
 from tests.test_compare import RECIPES, SKILLS, contest, judged, play
+from tests.tiny_project import STRONG, TASK, WEAK
 
 
-def page(room: Path) -> str:
+def page(room: Path, **more: Any) -> str:
+    held = contest(room, sorted(RECIPES))
+    return drawn(held, judged(room) | mistakes(held, 20) | more)
+
+
+def drawn(held: Contest, comparison: dict[str, Any]) -> str:
     counts, conflict = {"train": 300, "test": 200}, {"text": "<b>x</b>", "labels": ["a", "b"]}
-    return render(judged(room), Evidence(contest(room, sorted(RECIPES)), counts, [conflict], 10))
+    return render(comparison, Evidence(held, counts, [conflict], 10))
+
+
+def explained(held: Contest, method: str = "integrated_gradients") -> list[dict[str, Any]]:
+    """The errors of a contest, with a mark on each of their first two words."""
+    found = mistakes(held, 20)["errors"]
+    for error, asked in zip(found, questions(held, found), strict=True):
+        first, second, *_ = re.finditer(r"\S+", text_of(held, error["id"]))
+        marks = [(first, 1.0), (second, -0.5)]
+        error |= {
+            "explained": asked[0],
+            "explained_at": asked[1],
+            "method": method,
+            "completeness": 0.0123 if method == "integrated_gradients" else None,
+            "attributions": [
+                {"field": "text", "start": m.start(), "end": m.end(), "value": value}
+                for m, value in marks
+            ],
+        }
+    return found
+
+
+def text_of(held: Contest, name: str) -> str:
+    references = held.references["test"]
+    return str(references.examples[references.ids.index(name)]["text"])
 
 
 @pytest.fixture(scope="module", params=["classification", "tokens"])
@@ -78,3 +115,179 @@ def test_errors_that_all_seeds_make_come_first(room: Path) -> None:
     assert all(row["reference"] != row["prediction"] for row in found)
     counted = [row["count"] for row in confusions(held, 5)]
     assert counted == sorted(counted, reverse=True)
+
+
+def test_an_errors_text_is_coloured_and_its_sign_is_more_than_a_colour(room: Path) -> None:
+    held = contest(room, sorted(RECIPES))
+    html = drawn(held, judged(room) | mistakes(held, 20) | {"errors": explained(held)})
+    assert_whole(html)
+    assert re.search(r'<span class="(asked )?up s5" title="\+1.000">', html)
+    assert re.search(r'<span class="(asked )?down s2" title="−0.500">', html)
+    assert ".up, .down { --depth: 10%; border-bottom: 2px solid" in html
+    assert ".down { border-bottom: 2px dotted" in html
+    assert "off by 1.2% of all that is added" in html
+    assert "raises the score" in html
+
+
+def test_the_page_says_what_attention_does_not_prove(room: Path) -> None:
+    held = contest(room, sorted(RECIPES))
+    errors = explained(held, "attention")
+    html = drawn(held, judged(room) | mistakes(held, 20) | {"errors": errors})
+    assert "does not prove that the answer comes from there" in html
+    assert "off by" not in html
+
+
+def test_the_label_that_is_explained_is_the_wrong_one(room: Path) -> None:
+    held = contest(room, sorted(RECIPES))
+    found = mistakes(held, 20)["errors"]
+    for error, (label, span) in zip(found, questions(held, found), strict=True):
+        if held.references["test"].kind == "classification":
+            assert (label, span) == (error["prediction"], None)
+        else:
+            wrong = error["prediction"] + error["reference"]
+            assert f"{label} {span[0]}-{span[1]}" in wrong
+
+
+def test_pieces_rebuild_the_text_and_know_what_is_asked() -> None:
+    marks = [
+        {"start": 0, "end": 2, "value": 1.0},
+        {"start": 2, "end": 4, "value": -0.5},
+        {"start": 2, "end": 4, "value": -0.1},
+    ]
+    found = pieces("abcd ef", marks, (2, 4))
+    assert [(p["text"], p["value"], p["strength"], p["asked"]) for p in found] == [
+        ("ab", 1.0, 5, False),
+        ("cd", -0.6, 3, True),
+        (" ef", 0, 0, False),
+    ]
+    fields = [{"pieces": found}]
+    assert strongest(fields, 1) == [("ab", 1.0)]
+    assert strongest(fields, -1) == [("cd", -0.6)]
+
+
+def test_of_a_long_text_the_part_around_the_strongest_mark_is_shown() -> None:
+    text = "a " * 1000 + "here" + " b" * 1000
+    found = pieces(text, [{"start": 2000, "end": 2004, "value": -1.0}], None)
+    said = "".join(piece["text"] for piece in found)
+    assert (said[0], said[-1]) == ("…", "…")
+    assert "here" in said
+    assert len(said) == 602
+
+
+def test_a_page_has_what_newer_stages_tell(tmp_path: Path) -> None:
+    """p by Holm, items needed, McNemar, costs, calibration and the labels that would pay."""
+    room = play(tmp_path, SKILLS)
+    html = page(room, **newer(judged(room)))
+    assert_whole(html)
+    for said in (
+        "p (Holm)",
+        "▲ shown better",
+        "▼ shown worse",
+        "4,321",
+        "alone is right on 31 ",
+        "p &lt; 0.001 by the exact test of McNemar",
+        "91.0 MB",
+        "95 of 100 within, ms",
+        "Brier score",
+        "Gain an hour",
+        "What more labels would buy",
+        "The next 100 labels",
+        "1,234",
+    ):
+        assert said in html, said
+    assert "▼ source: " in html
+
+
+def newer(found: dict[str, Any]) -> dict[str, Any]:
+    """What a comparison has once all of the judge's figures are there."""
+    calibrated = {"ece_scaled": 0.02, "brier": 0.3, "brier_scaled": 0.28, "temperature": 1.4}
+    costs = {"latency_ms": 3.2, "latency_ms_p95": 5.0, "bytes": 91_000_000}
+    verdicts = dict(zip(sorted(SKILLS), ("", "refuse", "promote", "inconclusive"), strict=True))
+    for name, one in found["candidates"].items():
+        one.update(calibrated | costs)
+        if one["vs_baseline"]:
+            said = {"p_holm": 0.03, "verdict": verdicts[name], "items_needed": 4321}
+            one["vs_baseline"] |= said
+    mcnemar = {"only_winner": 31, "only_baseline": 4, "p": 0.0001}
+    worth = {"device_minutes": 1.8, "gain_per_hour": {"value": 3.0, "low": 1.0, "high": 5.0}}
+    worth |= {"forgetting": 0.21, "vocabulary_overlap": 0.87}
+    point = {"mean": 0.5, "low": 0.4, "high": 0.6, "seeds": {"1": 0.5}}
+    return {
+        "candidates": found["candidates"],
+        "verdict": found["verdict"] | {"mcnemar": mcnemar, "items_needed": None},
+        "slices": [row | {"p_holm": 0.01, "verdict": "refuse"} for row in found["slices"]],
+        "adaptation": [entry | worth for entry in found["adaptation"]],
+        "learning": {
+            "recipe": "baseline",
+            "metric_title": "macro F1",
+            "lower_is_better": False,
+            "points": [{"labels": 50, **point}, {"labels": 100, **point}],
+            "fit": None,
+            "band": [],
+            "next": None,
+            "needed": [{"score": 0.6, "labels": 1234, "low": 900, "high": None}],
+            "sentence": "The next 100 labels buy +0.020.",
+        },
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_stage(out: str, learning: str = "none") -> dict[str, Any]:
+    folders = [Path(folder) / TASK for folder in ("comparisons", "data/splits", "predictions")]
+    stage.main(*folders, Path("bundles") / TASK, Path(learning), Path(out))
+    found: dict[str, Any] = read_json(Path(out) / "comparison.json")
+    return found
+
+
+def test_the_stage_adds_errors_to_what_was_decided_in_the_same_bytes_twice(project: Path) -> None:
+    tiny_project.make({"baseline": WEAK, "weak": WEAK})
+    found = run_stage("one")
+    run_stage("two")
+    assert digest(Path("one")) == digest(Path("two"))
+    decided = read_json(Path("comparisons") / TASK / "comparison.json")
+    assert found == found | decided
+    more = {"errors", "confusions", "explain", "learning"}
+    assert found.keys() - decided.keys() == more
+    assert 0 < len(found["errors"]) < 20
+    for error in found["errors"]:
+        assert error["explained"] == error["prediction"]
+        assert (error["method"], error["completeness"]) == ("weights", 0)
+        assert max(abs(mark["value"]) for mark in error["attributions"]) == 1
+    assert found["explain"] == {"method": "integrated_gradients", "why_not": ""}
+    assert found["learning"] is None
+    assert_whole((project / "one/report.html").read_text())
+
+
+def test_a_winner_without_errors_has_a_whole_page_and_a_learning_curve_if_there_is_one(
+    project: Path,
+) -> None:
+    tiny_project.make({"baseline": WEAK, "good": STRONG})
+    write_json(Path("learning/learning.json"), newer_learning())
+    found = run_stage("out", "learning")
+    assert (found["errors"], found["confusions"]) == ([], [])
+    assert found["learning"] == newer_learning()
+    html = (project / "out/report.html").read_text()
+    assert_whole(html)
+    assert "No errors on test." in html
+    assert "What more labels would buy" in html
+
+
+def newer_learning() -> dict[str, Any]:
+    return {"points": [], "fit": None, "needed": [], "sentence": "Not shown."}
+
+
+def test_explanations_that_are_turned_off_are_said_to_be(project: Path) -> None:
+    tiny_project.make({"baseline": WEAK})
+    comparison = read_json(Path("comparisons") / TASK / "comparison.json")
+    held = stage.held(comparison, Path("data/splits") / TASK, Path("predictions") / TASK)
+    off = Explain(method="none", steps=1, errors=3)
+    found = stage.report(held, Path("bundles") / TASK, off)
+    assert len(found["errors"]) == 3
+    assert "attributions" not in found["errors"][0]
+    html = drawn(held, comparison | found)
+    assert "Explanations are turned off (explain.method in params.yaml)." in html

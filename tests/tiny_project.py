@@ -34,11 +34,12 @@ WEAK, STRONG = ("feature", "fix"), ("doc", "feature", "fix")  # labels that a re
 STAGES: dict[str, tuple[list[str], list[str]]] = {  # deps, outs
     "validate_task": ([], ["data/validation/tasks/${key}"]),
     "split": (["data/validation/tasks/${key}/verdict.json"], ["data/splits/${key}"]),
-    "compare": (["data/splits/${key}", "predictions/${key}"], ["reports/${key}"]),
+    "compare": (["data/splits/${key}", "predictions/${key}"], ["comparisons/${key}"]),
     "bundle": (
-        ["reports/${key}/comparison.json", "candidates/${key}", "starts"],
+        ["comparisons/${key}/comparison.json", "candidates/${key}", "starts"],
         ["bundles/${key}"],
     ),
+    "report": (["comparisons/${key}", "bundles/${key}"], ["reports/${key}"]),
 }
 
 
@@ -53,7 +54,13 @@ def make(recipes: dict[str, tuple[str, ...]], test: slice = slice(30, 90)) -> No
     counts = {name: len(part) for name, part in parts.items()}
     write_json(
         Path(f"data/splits/{TASK}/task.json"),
-        {"task": TASK, "type": "classification", "labels": labels, "counts": counts},
+        {
+            "task": TASK,
+            "type": "classification",
+            "labels": labels,
+            "counts": counts,
+            "conflicts": [],
+        },
     )
     write_json(Path(f"data/validation/tasks/{TASK}/verdict.json"), {"success": True, "results": []})
     for name, learnt in recipes.items():
@@ -62,7 +69,7 @@ def make(recipes: dict[str, tuple[str, ...]], test: slice = slice(30, 90)) -> No
     compare()
     bundle(
         TASK,
-        Path("reports") / TASK,
+        Path("comparisons") / TASK,
         Path("data/splits") / TASK,
         Path("starts"),
         Path("candidates") / TASK,
@@ -118,7 +125,8 @@ def compare() -> None:
     metric = metric_for("macro_f1", "classification")
     contest = Contest(TASK, metric, references, known, params.gate.baseline, params.judge)
     found = stage_compare.compare(contest, params.recipes, {}, ["source", "length"])
-    write_json(Path("reports") / TASK / "comparison.json", found)
+    for folder in ("comparisons", "reports"):
+        write_json(Path(folder) / TASK / "comparison.json", found)
     write_text(Path("reports") / TASK / "report.html", "<p>drawn elsewhere</p>\n")
 
 

@@ -217,6 +217,16 @@ class Judge(Section):
     seed: int
 
 
+class Explain(Section):
+    """`steps`: at so many places between the text masked and the text itself gradients are taken;
+    `errors` that are shown.
+    """
+
+    method: Literal["integrated_gradients", "attention", "none"]
+    steps: Count
+    errors: Count
+
+
 class GateParams(Section):
     """`minimum` of a task's metric, the most of a loss; a limit that is None is none."""
 
@@ -244,6 +254,7 @@ class Params(Section):
     seeds: list[int] = Field(min_length=1)
     evaluation: Evaluation
     judge: Judge
+    explain: Explain
     gate: GateParams
 
 

@@ -16,6 +16,7 @@ from steps.judge.worst import about, worst
 NOTHING = "(nothing)"
 BOUNDS = "other bounds"
 ANSWER = "an answer"
+CONFUSIONS = 12  # pairs shown
 MOST_OF_A_KIND = 4  # errors shown of one pair, so that one mix-up does not fill the list
 Pair = tuple[str, str]
 
@@ -23,6 +24,11 @@ Pair = tuple[str, str]
 def mixed_up(kind: str, reference: Value, prediction: Value) -> list[Pair]:
     """Return the (reference, prediction) pairs of one item that are wrong."""
     return MIXED[kind](reference, prediction) if kind in MIXED else []
+
+
+def mistakes(contest: Contest, most: int) -> dict[str, Any]:
+    """What a report has of them: `errors`, at most so many, and the pairs, `confusions`."""
+    return {"errors": errors(contest, most), "confusions": confusions(contest, CONFUSIONS)}
 
 
 def confusions(contest: Contest, most: int) -> list[dict[str, Any]]:

@@ -9,12 +9,13 @@ import jinja2
 
 from steps.judge.calibration import calibration, corrects
 from steps.judge.contest import Contest
-from steps.judge.mistakes import confusions, errors
+from steps.judge.learning_plot import learning_plot
 from steps.judge.plots import Row, calibration_plot, differences, forest, role
-from steps.judge.wording import SHOWN, plain, signed, size, turned
+from steps.judge.shading import METHODS, shaded, strongest
+from steps.judge.wording import SHOWN, chance, megabytes, plain, signed, size, turned
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-ERRORS, CONFUSIONS, CONFLICTS = 20, 12, 5  # rows shown
+CONFLICTS = 5  # shown
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,18 @@ class Evidence:
 
 
 def render(comparison: Mapping[str, Any], evidence: Evidence) -> str:
-    """Return the page; all text from data is escaped."""
+    """Return the page of a whole comparison, its errors included; text from data is escaped."""
     room = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    room.filters.update(signed=signed, plain=plain, size=size)
+    room.filters.update(signed=signed, plain=plain, size=size, chance=chance, megabytes=megabytes)
     contest = evidence.contest
     page = room.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return page.render(
         c=comparison,
         plots=_plots(comparison, evidence),
-        confusions=confusions(contest, CONFUSIONS),
-        errors=errors(contest, ERRORS),
+        errors=_errors(comparison, contest),
+        methods=METHODS,
         counts=evidence.counts,
         conflicts=list(evidence.conflicts)[:CONFLICTS],
         conflict_count=len(evidence.conflicts),
@@ -67,7 +68,21 @@ def _plots(comparison: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     }
     curves = _curves(comparison, evidence)
     fit = calibration_plot(curves) if any(curves.values()) else ""
-    return drawn | {"forest": forest(comparison), "calibration": fit}
+    learning = comparison.get("learning")
+    curve = learning_plot(learning) if learning and len(learning["points"]) > 1 else ""
+    return drawn | {"forest": forest(comparison), "calibration": fit, "learning": curve}
+
+
+def _errors(comparison: Mapping[str, Any], contest: Contest) -> list[dict[str, Any]]:
+    """Errors with their texts in colours, where it is known what the winner went by."""
+    references = contest.references["test"]
+    items = dict(zip(references.ids, references.examples, strict=True))
+    found = []
+    for error in comparison["errors"]:
+        fields = shaded(error, items[error["id"]], references.kind)
+        words = {name: strongest(fields, sign) for name, sign in (("up", 1), ("down", -1))}
+        found.append({**error, "fields": fields, **words})
+    return found
 
 
 def _against_baseline(comparison: Mapping[str, Any]) -> list[Row]:
@@ -96,9 +111,13 @@ def _slices(comparison: Mapping[str, Any]) -> list[Row]:
     if comparison["winner"] == comparison["baseline"]:
         return []
     return [
-        (f"{row['kind']}: {row['slice']} ({row['items']})", row, "winner")
+        (f"{_worse(row)}{row['kind']}: {row['slice']} ({row['items']})", row, "winner")
         for row in comparison["slices"]
     ]
+
+
+def _worse(row: Mapping[str, Any]) -> str:
+    return "▼ " if row.get("verdict") == "refuse" else ""
 
 
 def _curves(

@@ -24,6 +24,16 @@ def size(count: float | None) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
+def chance(p: float | None, equals: str = "") -> str:
+    """A p-value: three decimals, or that it is less than they can tell."""
+    return "< 0.001" if p is not None and p < 0.0005 else equals + plain(p)
+
+
+def megabytes(count: float | None) -> str:
+    """A number of bytes in megabytes, or a dash where there is none."""
+    return "–" if count is None else f"{plain(count / 1e6, 1 if count >= 1e5 else 3)} MB"
+
+
 def span(found: Mapping[str, float], confidence: float) -> str:
     """The interval of a difference in words."""
     return f"{confidence:.0%} interval {signed(found['low'])} to {signed(found['high'])}"

@@ -54,16 +54,22 @@ def about(contest: Contest, place: int) -> dict[str, Any]:
     at = said.seeds.index(contest.seed)
     answers = example.get("answers") or [{"start": 0}]
     around = {"text": answers[0]["start"]}
-    fields = FIELDS.get(kind, ("text",))
     return {
         "id": references.ids[place],
         "source": example["source"],
-        "inputs": [(name, clipped(str(example[name]), around.get(name, 0))) for name in fields],
+        "inputs": [
+            [name, clipped(str(example[name]), around.get(name, 0))] for name in shown_fields(kind)
+        ],
         "reference": shown(kind, value),
         "prediction": shown(kind, said.values[at][place]),
         "confidence": rounded(said.confidences[at, place]),
         "seeds": len(said.seeds),
     }
+
+
+def shown_fields(kind: str) -> tuple[str, ...]:
+    """The fields of an item that are shown, in reading order."""
+    return FIELDS.get(kind, ("text",))
 
 
 def shown(kind: str, value: Value) -> str:
@@ -80,9 +86,14 @@ def shown(kind: str, value: Value) -> str:
 
 def clipped(text: str, at: int = 0) -> str:
     """Of a long text a part, with the character `at` in it."""
+    start, end = cut(text, at)
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+def cut(text: str, at: int) -> tuple[int, int]:
+    """Where the part of a long text that is shown, with the character `at` in it, is."""
     start = max(0, min(at - CHARACTERS // 2, len(text) - CHARACTERS))
-    part = text[start : start + CHARACTERS]
-    return f"{'…' if start else ''}{part}{'…' if start + CHARACTERS < len(text) else ''}"
+    return start, min(len(text), start + CHARACTERS)
 
 
 def _scores(contest: Contest, metric: Metric, name: str) -> Array:

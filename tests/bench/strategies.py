@@ -65,7 +65,7 @@ def size(folder: Path, task: str) -> int:
 
 
 def report(folder: Path, task: str) -> None:
-    found = read_json(folder / f"reports/{task}/comparison.json")
+    found = read_json(folder / f"comparisons/{task}/comparison.json")
     about = {"task": task, "labels": size(folder, task), "metric": found["metric"]}
     for recipe, scores in found["candidates"].items():
         print(json.dumps(about | {"recipe": recipe} | scores["test"]), flush=True)

@@ -105,6 +105,14 @@ class Encoder(nn.Module):
         """Return (layers + 1, rows, tokens, width), the embeddings' first."""
         return torch.stack(self._run(inputs, output_hidden_states=True).hidden_states)
 
+    def attention(self, inputs: Inputs) -> Tensor:
+        """How much each token looks at each in the last layer, mean over heads: (rows, tokens,
+        tokens).
+        """
+        self.model.set_attn_implementation("eager")  # the others keep no weights
+        found: Tensor = self._run(inputs, output_attentions=True).attentions[-1]
+        return found.mean(dim=1)
+
     def _run(self, inputs: Inputs, **more: bool) -> Any:
         types = {"token_type_ids": inputs.types} if self._typed else {}
         return self.model(input_ids=inputs.ids, attention_mask=inputs.mask, **types, **more)

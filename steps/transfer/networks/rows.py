@@ -70,6 +70,22 @@ class Reader:
             for window in windows
         ]
 
+    def spots(self, item: Item, row: Row) -> np.ndarray:
+        """Of each token of a row that was read of the item its field's number, and where it starts
+        and ends there, in characters; -1 where it stands for none: (tokens, 3).
+        """
+        read = self._encode([item], 0) + self._windows([item])[0]
+        own = next(e for e in read if e.ids == row.ids.tolist() and self._same(e, row))
+        found = np.full((len(own.ids), 3), -1, dtype=np.int64)
+        for place, (field, bounds) in enumerate(zip(own.sequence_ids, own.offsets, strict=True)):
+            if field is not None:
+                found[place] = (field, *bounds)
+        return found
+
+    def _same(self, encoding: Encoding, row: Row) -> bool:
+        made = _row(row.item, encoding, row.units, row.columns, self._field)
+        return np.array_equal(made.offsets, row.offsets)
+
     @property
     def _field(self) -> int:
         return len(self.inputs) - 1
