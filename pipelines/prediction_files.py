@@ -173,7 +173,7 @@ def _loss(row: Row) -> dict[str, float]:
 def _value(path: Path, at: int, row: Row, kind: str, name: str) -> Value:
     """Read one as the readers do."""
     key = OWN[kind]
-    made = fields.record(row | {"text": ""}, {}, fields.Fields(**{key: name}))
+    made = fields.record(row | {"text": ""}, {}, fields.Fields.model_validate({key: name}))
     if key not in made or "reason" in made:
         expected = {"label": "a label", "target": "a text", "score": "a number"}.get(key, key)
         raise _wrong(path, at, row, name, expected)

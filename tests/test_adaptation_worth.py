@@ -8,6 +8,7 @@ import pytest
 from steps.core.files import write_json
 from steps.core.params import Recipe
 from steps.judge.adaptation_costs import with_overlap
+from steps.judge.mistakes import mistakes
 from steps.judge.report import Evidence, render
 from tests.rivals import SEEDS, Rivals
 from tests.test_compare import contest, judged, rewrite
@@ -181,8 +182,8 @@ def test_other_seeds_are_said_to_be_others(tmp_path: Path) -> None:
 
 def test_the_report_has_a_row_for_each_comparison(room: Path) -> None:
     found = judged(room, RECIPES)
-    evidence = Evidence(contest(room, sorted(RECIPES)), {"train": 300}, [], 10)
-    html = render(found, evidence)
+    held = contest(room, sorted(RECIPES))
+    html = render(found | mistakes(held, 20), Evidence(held, {"train": 300}, [], 10))
     table = html.split("Table of what adaptation cost and gave")[1].split("</table>")[0]
     assert table.count("<tr>") == 1 + 4 + 1  # head, entries, both against dapt
     assert "corpora/pydocs 80%" in table

@@ -220,6 +220,7 @@ def run_stage(room: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> dict[str
     params["recipes"] = {name: recipe.model_dump() for name, recipe in RECIPES.items()}
     params["tasks"] = {"toy": params["tasks"]["changes"]}
     params["judge"]["resamples"] = 500
+    params["gate"]["minimum"] = {}
     (room / "params.yaml").write_text(yaml.safe_dump(params))
     shares = {"overlap": {"tasks/toy": {"corpora/pydocs": 0.8}}}
     write_json(room / "data/profiles/overlap/overlap.json", shares)

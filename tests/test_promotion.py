@@ -214,7 +214,11 @@ def test_the_champion_is_judged_anew_where_the_test_set_has_changed():
     rows = [row | {"id": f"new-{row['id']}"} for row in read_rows(test)]
     write_rows(test, rows, SCHEMA)
     found = promote(2)
-    assert (found.moved, found.verdict.verdict) == (True, "promote")
+    marks = {clause.name: clause.mark for clause in found.verdict.clauses}
+    assert (marks["champion"], marks["baseline"]) == ("pass", "undecided")
+    assert (found.moved, found.verdict.verdict) == (False, "inconclusive")
+    said = next(clause.found for clause in found.verdict.clauses if clause.name == "baseline")
+    assert said == "nowhere its predictions of the 60 test items; run `dvc repro`"
 
 
 def test_a_corrected_label_counts_for_both_sides():

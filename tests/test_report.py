@@ -210,7 +210,7 @@ def newer(found: dict[str, Any]) -> dict[str, Any]:
             one["vs_baseline"] |= said
     mcnemar = {"only_winner": 31, "only_baseline": 4, "p": 0.0001}
     worth = {"device_minutes": 1.8, "gain_per_hour": {"value": 3.0, "low": 1.0, "high": 5.0}}
-    worth |= {"forgetting": 0.21, "vocabulary_overlap": 0.87}
+    worth |= {"forgetting": {"replay/asv": 0.21}, "vocabulary_overlap": {"corpora/pydocs": 0.87}}
     point = {"mean": 0.5, "low": 0.4, "high": 0.6, "seeds": {"1": 0.5}}
     return {
         "candidates": found["candidates"],
