@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines import tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -232,3 +233,6 @@ def _move(event: dict[str, Any]) -> str:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+tracing_commands.add(app)

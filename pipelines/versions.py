@@ -1,5 +1,6 @@
 """Versions and the two aliases, looked up through the client that `registry` gives."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ class Version:
     score: float
     seed: int
     commit: str
+    dirty: tuple[str, ...]  # files of code and params that were not as committed
 
     def reference(self) -> dict[str, Any]:
         """What the record of promotions says of a version."""
@@ -57,6 +59,16 @@ def numbers(client: Client, task: str) -> list[int]:
     return sorted(found)
 
 
+def models(client: Client) -> list[Any]:
+    """Return all registered models, whoever registered them."""
+    found, page = [], None
+    while page != "":
+        part = client.search_registered_models(page_token=page)
+        found += list(part)
+        page = part.token or ""
+    return found
+
+
 def get(client: Client, task: str, number: int) -> Version:
     """Return a version that is known to be there."""
     return read(client.get_model_version(task, str(number)))
@@ -79,6 +91,7 @@ def read(item: Any) -> Version:
         float(said["score"]),
         int(said["seed"]),
         said["commit"],
+        tuple(json.loads(said["dirty"])),
     )
 
 

@@ -3,6 +3,7 @@
 python -m steps.bundle TASK REPORT SPLITS STARTS CANDIDATES OUT
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,24 @@ def bundle(
     return about
 
 
-def lineage(about: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
+def lineage(
+    about: dict[str, Any], inputs: dict[str, Path], comparison: dict[str, Any]
+) -> dict[str, Any]:
     """Name what determined the bundle by content: the same inputs make the same bundle."""
-    made_from = {name: digest(path) for name, path in sorted(inputs.items())}
+    made_from = {name: digest(path) for name, path in inputs.items()}
+    made_from["comparison"] = decided(comparison)
     return {key: about[key] for key in ("task", "recipe", "seed", "start")} | {"sha256": made_from}
+
+
+def decided(comparison: dict[str, Any]) -> str:
+    """Return the sha256 of what a comparison decided: not of what a clock has measured in it."""
+    names = ("winner", "seed", "metric", "baseline", "verdict")
+    found: dict[str, Any] = {name: comparison[name] for name in names}
+    found["candidates"] = {
+        name: [scores[part] for part in ("test", "slices")]
+        for name, scores in comparison["candidates"].items()
+    }
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def refuse_code(folder: Path) -> None:
@@ -222,15 +237,10 @@ def main(task: str, report: Path, splits: Path, starts: Path, candidates: Path, 
     comparison = read_json(report / "comparison.json")
     winner = comparison["winner"]
     start, candidate = starts / winner, candidates / winner
-    inputs = {
-        "start": start,
-        "candidate": candidate,
-        "splits": splits,
-        "comparison": report / "comparison.json",
-    }
+    inputs = {"start": start, "candidate": candidate, "splits": splits}
     with whole(out) as made:
         about = bundle(comparison, read_json(splits / "task.json"), start, candidate, made)
-        write_json(made / "lineage.json", lineage(about, inputs))
+        write_json(made / "lineage.json", lineage(about, inputs, comparison))
         refuse_code(made)
     print(f"{task}: {winner}, seed {about['seed']}, {about['metric']} {about['test']['mean']:.3f}")
 
