@@ -160,20 +160,28 @@ def convert(
 
 
 @app.command()
-def promote(
+def promote(  # noqa: PLR0913, PLR0917 - the options of a command
     task: Task,
     version: Annotated[int | None, typer.Option(help="Else the challenger.")] = None,
     force: Annotated[bool, typer.Option(help="Whatever the gate says; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+    registry: Annotated[
+        str, typer.Option(help="Copy it into this MLflow, and promote there.")
+    ] = "",
+    record: Annotated[str, typer.Option(help="The OUTPLANT_RECORD of that registry.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a challenger the champion, if the gate lets it.
 
     Exit status: 0 promoted or champion already, 3 refused, 4 inconclusive.
     """
-    from pipelines import promotion
+    from pipelines import handover, promotion
 
-    _tell(promotion.promote(task, version, force, reason), as_json)
+    if registry:
+        outcome = handover.promote(task, version, (registry, record), force, reason)
+    else:
+        outcome = promotion.promote(task, version, force, reason)
+    _tell(outcome, as_json)
 
 
 @app.command()

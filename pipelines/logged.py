@@ -4,6 +4,7 @@ MLflow itself (`api`) and its client are handed in by `registry`, which alone im
 """
 
 import tempfile
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from pipelines import lineage, runs, versions
 from pipelines.candidates import PREDICTIONS, Candidate, evidence, requirements, tags
 from pipelines.versions import KEY, Client, Version
-from steps.core.files import read_json
+from steps.core.entry import StepError
+from steps.core.files import digest, read_json
 
 CODE = {True: "champion.py", False: "champion_of_fields.py"}  # whether a text is all that is read
 EXAMPLE = ["An example text.", "And another one."]
@@ -29,6 +31,17 @@ class Winner:
     report: Path
     entries: lineage.Entries
     stages: lineage.Entries
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A version as one registry hands it to another; `run`: the data of its candidate's run."""
+
+    version: Version
+    bundle: Path
+    evidence: Path
+    tags: dict[str, str]
+    run: Any
 
 
 def log(api: Any, client: Client, candidate: Candidate) -> bool:
@@ -69,6 +82,39 @@ def add(api: Any, client: Client, winner: Winner) -> Version:
             client.set_tag(one.info.run_id, REPORT, f"runs:/{run}/report/{file.name}")
     _prove(api, logged, about["inputs"])
     return register(client, about, logged, run, said)
+
+
+def receive(api: Any, client: Client, sent: Parcel) -> Version:
+    """Log what another registry has sent, check each file's hash where it lies now; register it."""
+    task, about = sent.version.task, read_json(sent.bundle / "bundle.json")
+    tags = {name: value for name, value in sent.run.tags.items() if name.startswith("outplant.")}
+    where = runs.experiment(client, task)
+    run = client.create_run(where, run_name=sent.version.recipe, tags=tags).info.run_id
+    knobs = [api.entities.Param(name, value) for name, value in sent.run.params.items()]
+    now = int(time.time() * 1000)
+    scores = [api.entities.Metric(name, v, now, 0) for name, v in sent.run.metrics.items()]
+    client.log_batch(run, params=knobs, metrics=scores)
+    logged = _log_bundle(api, run, sent.bundle, sent.evidence)
+    with tempfile.TemporaryDirectory() as folder:
+        got = Path(api.artifacts.download_artifacts(logged.model_uri, dst_path=folder))
+        for mine in (sent.bundle, sent.evidence):
+            require_same(mine, got / "artifacts" / mine.name)
+    _prove(api, logged, about["inputs"])
+    client.set_terminated(run)
+    return register(client, about, logged, run, sent.tags)
+
+
+def require_same(sent: Path, got: Path) -> None:
+    """StepError that names a file which is not, byte for byte, what was sent."""
+    names = {p.relative_to(at).as_posix() for at in (sent, got) for p in at.rglob("*")}
+    for name in sorted(names):
+        one, other = sent / name, got / name
+        if one.is_dir() and other.is_dir():
+            continue
+        if not (one.is_file() and other.is_file() and digest(one) == digest(other)):
+            raise StepError(
+                f"{name} arrived as another file; nothing was registered, send it again"
+            )
 
 
 def register(

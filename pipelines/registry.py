@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines import connection, lineage, logged, record, runs, traces, versions
 from pipelines.candidates import candidates
-from pipelines.logged import Winner, evidence_name
+from pipelines.logged import Parcel, Winner, evidence_name
 from pipelines.versions import CHALLENGER, CHAMPION, Client, Version
 from steps.core.entry import StepError
 from steps.core.files import read_json, whole
@@ -144,6 +144,25 @@ def trace(found: Version) -> Path | None:
                 for name in traces.WANTED:
                     mlflow.artifacts.download_artifacts(f"{inside}/{name}", dst_path=str(made))
         return kept
+
+
+def parcel(found: Version) -> Parcel:
+    """Gather what another registry needs of a version."""
+    bundle, evidence = files(found)
+    with _client() as client:
+        item = client.get_model_version(found.task, str(found.number))
+        return Parcel(found, bundle, evidence, item.tags, client.get_run(item.run_id).data)
+
+
+def receive(sent: Parcel) -> Version:
+    """Register here what another registry has sent, unless it is there; make it challenger."""
+    with record.serialised(sent.version.task), _asked() as client:
+        import mlflow
+
+        found = versions.search(client, sent.version.task, sent.version.lineage)
+        found = found or logged.receive(mlflow, client, sent)
+        versions.point(client, found, CHALLENGER)
+        return found
 
 
 def everything() -> list[Version]:
