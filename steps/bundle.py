@@ -15,6 +15,7 @@ from steps.core.files import digest, read_json, whole, write_json, write_text
 from steps.core.params import choose, load
 from steps.tasks import task_type
 from steps.transfer.checkpoints import save_bundle_model
+from steps.transfer.exported import export
 
 ALLOWED = {".json", ".md", ".model", ".safetensors", ".txt"}
 PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -55,6 +56,7 @@ def bundle(
     """Put the winner's best validation seed into `out`; return what bundle.json says."""
     winner, seed = comparison["winner"], comparison["seed"]
     save_bundle_model(start, candidate, seed, out)
+    loads_in = ["mlflow", "transformers"] if export(out) else ["mlflow"]
     scores = comparison["candidates"][winner]
     about = {
         "task": comparison["task"],
@@ -68,6 +70,7 @@ def bundle(
         "max_tokens": read_json(candidate / "candidate.json")["max_tokens"],
         "metric": comparison["metric"],
         "test": scores["test"],
+        "loads_in": loads_in,
     }
     write_json(out / "bundle.json", about)
     write_text(out / "README.md", card(about, comparison, split))
@@ -80,7 +83,9 @@ def lineage(
     """Name what determined the bundle by content: the same inputs make the same bundle."""
     made_from = {name: digest(path) for name, path in inputs.items()}
     made_from["comparison"] = decided(comparison)
-    return {key: about[key] for key in ("task", "recipe", "seed", "start")} | {"sha256": made_from}
+    return {key: about[key] for key in ("task", "recipe", "seed", "start", "loads_in")} | {
+        "sha256": made_from
+    }
 
 
 def decided(comparison: dict[str, Any]) -> str:
@@ -218,7 +223,23 @@ def _loading(about: dict[str, Any]) -> str:
         "in an environment with the outplant package, with MLFLOW_TRACKING_URI set; or, without"
         " MLflow,\n\n```python\nfrom pathlib import Path\n\n"
         "from steps.transfer.checkpoints import load_predictor\n\n"
-        f'load_predictor(Path("this folder")).predict([{item}])\n```'
+        f'load_predictor(Path("this folder")).predict([{item}])\n```\n\n' + _elsewhere(about)
+    )
+
+
+def _elsewhere(about: dict[str, Any]) -> str:
+    """Say whether transformers loads it by itself."""
+    if "transformers" not in about["loads_in"]:
+        return (
+            "`transformers.pipeline` does not load it: its heads have no mean over tokens, nothing"
+            " beside a linear layer, and none of a baseline's features."
+        )
+    task = PIPELINES[about["type"]]
+    how = "" if task == "token-classification" else ", truncation=True"
+    words = " Our labels are those of each word's first token." if not how else ""
+    return (
+        "Or by transformers alone:\n\n```python\nfrom transformers import pipeline\n\n"
+        f'pipeline("{task}", model="this folder")("a text"{how})\n```\n{words}'
     )
 
 
