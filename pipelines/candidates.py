@@ -7,11 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines import lineage
+from pipelines import lineage, traces
 from steps.core.files import digest, read_json
 
 VALIDATION = Path("data/validation/tasks")
 PREDICTIONS = Path("predictions")
+CANDIDATES, CALIBRATION = Path("candidates"), Path("plots/calibration")
 # What loading a bundle imports, at the versions that it was made with.
 NEEDED = ("numpy", "pyarrow", "pydantic", "safetensors", "scikit-learn", "torch", "transformers")
 PARAM_LENGTH = 500
@@ -19,13 +20,17 @@ PARAM_LENGTH = 500
 
 @dataclass(frozen=True)
 class Candidate:
-    """A task x a recipe, as one MLflow run; `key` is the lineage key of its predictions."""
+    """A task x a recipe, as one MLflow run; `key` is the lineage key of its predictions.
+
+    `curves`: name -> step -> value.
+    """
 
     task: str
     recipe: str
     key: str
     params: dict[str, str]
     metrics: dict[str, float]
+    curves: dict[str, dict[int, float]]
     commit: lineage.Commit
 
     def tags(self) -> dict[str, str]:
@@ -42,7 +47,28 @@ def candidates(entries: lineage.Entries, task: str, comparison: dict[str, Any]) 
         stages = lineage.upstream(entries, PREDICTIONS / task / recipe)
         params = _params(lineage.params(stages), task, recipe)
         key = lineage.key(stages)
-        found.append(Candidate(task, recipe, key, params, metrics(scores), commit))
+        told = metrics(scores), curves(task, recipe)
+        found.append(Candidate(task, recipe, key, params, *told, commit))
+    return found
+
+
+def curves(task: str, recipe: str) -> dict[str, dict[int, float]]:
+    """Read each seed's loss and score on validation by epoch, accuracy by percent of confidence.
+
+    What is not at hand, as where only a report was pulled, is left out.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for file in sorted((CANDIDATES / task / recipe).glob("seed-*/figures.json")):
+        figures, seed = read_json(file), file.parent.name.replace("-", "_")
+        judged = figures.get("validation") is not None
+        lists = {"loss": figures.get("losses", []), "validation": figures.get("scores", [])}
+        for name, values in lists.items():
+            if values and (judged or name == "loss"):
+                found[f"{name}_{seed}"] = dict(enumerate(values, 1))
+    drawn = CALIBRATION / task / f"{recipe}.json"
+    for point in read_json(drawn) if drawn.exists() else []:
+        by_percent = found.setdefault("calibration", {})
+        by_percent[round(100 * point["confidence"])] = point["accuracy"]
     return found
 
 
@@ -56,8 +82,12 @@ def metrics(scores: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(named.items())}
 
 
-def evidence(entries: lineage.Entries, task: str, report: Path, out: Path) -> None:
-    """Gather what a gate needs of a winner later: comparison, predictions, validation verdict."""
+def evidence(
+    entries: lineage.Entries, stages: lineage.Entries, task: str, report: Path, out: Path
+) -> None:
+    """Gather what a gate needs of a winner later: comparison, predictions and the baseline's,
+    validation verdict; and what a trace does: its `stages` and the hashes of all raw files.
+    """
     comparison = read_json(report / "comparison.json")
     recipe = comparison["winner"]
     said, checked = PREDICTIONS / task / recipe, VALIDATION / task
@@ -68,6 +98,7 @@ def evidence(entries: lineage.Entries, task: str, report: Path, out: Path) -> No
     shutil.copyfile(checked / "verdict.json", out / "validation.json")
     if (baseline := comparison["baseline"]) != recipe:
         shutil.copytree(PREDICTIONS / task / baseline, out / "baseline")
+    traces.write(stages, out)
 
 
 def tags(task: str, key: str, bundle: Path, evidence: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines import tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -183,20 +184,28 @@ def convert(
 
 
 @app.command()
-def promote(
+def promote(  # noqa: PLR0913, PLR0917 - the options of a command
     task: Task,
     version: Annotated[int | None, typer.Option(help="Else the challenger.")] = None,
     force: Annotated[bool, typer.Option(help="Whatever the gate says; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+    registry: Annotated[
+        str, typer.Option(help="Copy it into this MLflow, and promote there.")
+    ] = "",
+    record: Annotated[str, typer.Option(help="The OUTPLANT_RECORD of that registry.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a challenger the champion, if the gate lets it.
 
     Exit status: 0 promoted or champion already, 3 refused, 4 inconclusive.
     """
-    from pipelines import promotion
+    from pipelines import handover, promotion
 
-    _tell(promotion.promote(task, version, force, reason), as_json)
+    if registry:
+        outcome = handover.promote(task, version, (registry, record), force, reason)
+    else:
+        outcome = promotion.promote(task, version, force, reason)
+    _tell(outcome, as_json)
 
 
 @app.command()
@@ -258,3 +267,6 @@ def _move(event: dict[str, Any]) -> str:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+tracing_commands.add(app)

@@ -1,15 +1,23 @@
 """Where the registry is and whether it answers; a tracker that is down must not fail training."""
 
+import hashlib
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from steps.core.entry import StepError
 
+TRACKING, RECORD = "MLFLOW_TRACKING_URI", "OUTPLANT_RECORD"
+NAME = re.compile(r"[^\w.]+")
 LOCAL = Path("mlflow.db")
+_ELSEWHERE: ContextVar[str] = ContextVar("elsewhere", default="")
 WAIT_SECONDS = 5.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # MLflow's own retries would wait for minutes; its progress bars and log lines drown ours.
@@ -36,12 +44,42 @@ class Down(StepError):
 
 def address() -> str:
     """Return the tracking URI: a server's or a database's, else a file beside params.yaml."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{LOCAL.absolute()}"
+    return os.environ.get(TRACKING) or f"sqlite:///{LOCAL.absolute()}"
+
+
+@contextmanager
+def at(uri: str, record: str) -> Iterator[None]:
+    """Mean another registry meanwhile; `record`: the database of its record, where it has one."""
+    before = {name: os.environ.get(name) for name in (TRACKING, RECORD)}
+    if uri.rstrip("/") == address().rstrip("/"):
+        raise StepError(f"{shown(uri)} is the registry that is used here; name another")
+    os.environ.update({TRACKING: uri, RECORD: record})
+    token = _ELSEWHERE.set(
+        f"{NAME.sub('-', shown(uri))}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+    )
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
+
+
+def elsewhere() -> str:
+    """Return a name for the registry that is meant, where it is not the one that is used here."""
+    return _ELSEWHERE.get()
+
+
+def shown(uri: str) -> str:
+    """Return a URI without what is secret in it."""
+    where = urlsplit(uri)
+    return f"{where.scheme}://{where.hostname}" if where.hostname else uri
 
 
 def unused() -> bool:
     """Whether the local registry is meant and nothing was registered yet, so it has no file."""
-    return not os.environ.get("MLFLOW_TRACKING_URI") and not LOCAL.exists()
+    return not os.environ.get(TRACKING) and not LOCAL.exists()
 
 
 def quiet() -> None:
@@ -89,7 +127,7 @@ def lost(error: BaseException | None) -> bool:
 
 def down(uri: str, error: BaseException) -> Down:
     """Say in one line that the registry cannot be reached; no password of the URI is in it."""
-    where = urlsplit(uri)
-    said = f"{where.scheme}://{where.hostname}" if where.hostname else uri
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return Down(f"MLflow at {said} does not answer ({why}); set MLFLOW_TRACKING_URI or start it")
+    return Down(
+        f"MLflow at {shown(uri)} does not answer ({why}); set MLFLOW_TRACKING_URI or start it"
+    )

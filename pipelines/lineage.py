@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,14 @@ def upstream(entries: Entries, path: Path) -> Entries:
         if name in found:
             continue
         found[name] = entries[name]
-        for dep in entries[name].get("deps", []):
-            waiting += _makers(entries, name, dep)
+        waiting += parents(entries, name)
     return found
+
+
+def parents(entries: Entries, name: str) -> list[str]:
+    """Return the stages whose outs a stage reads."""
+    deps = entries[name].get("deps", [])
+    return sorted({made for dep in deps for made in _makers(entries, name, dep)})
 
 
 def key(stages: Entries) -> str:
@@ -71,6 +77,13 @@ def params(stages: Entries) -> dict[str, Any]:
         for _, entry in sorted(stages.items())
         for file in entry.get("params", {}).values()
         for name, value in _flat(file).items()
+    }
+
+
+def values(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's params as dvc.yaml names them: `recipes.full` with all that is below it."""
+    return {
+        name: value for file in entry.get("params", {}).values() for name, value in file.items()
     }
 
 
@@ -99,8 +112,13 @@ def dvc_hash(path: Path) -> str:
     """Return DVC's md5 of a file, or of a folder: that of the JSON list of its files' md5s."""
     if path.is_file():
         return _md5(path)
-    files = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-    listed = [{"md5": _md5(file), "relpath": name} for name, file in files]
+    files = (file for file in path.rglob("*") if file.is_file())
+    return folder_hash((file.relative_to(path).as_posix(), _md5(file)) for file in files)
+
+
+def folder_hash(files: Iterable[tuple[str, str]]) -> str:
+    """Return DVC's md5 of a folder whose files have these names and md5s."""
+    listed = [{"md5": md5, "relpath": name} for name, md5 in sorted(files)]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipelines import connection
 from steps.core.entry import StepError
 
 FOLDER = Path("promotions")
@@ -26,8 +27,8 @@ Entry = dict[str, Any]
 @contextmanager
 def serialised(task: str) -> Iterator[None]:
     """Hold the task's lock: MLflow's aliases and versions have no compare-and-swap."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f".{task}.lock"
+    path = _path(task).with_name(f".{task}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=WAIT_SECONDS):
             yield
@@ -90,7 +91,7 @@ def champions(entries: list[Entry]) -> list[Entry]:
 
 
 def _path(task: str) -> Path:
-    return FOLDER / f"{task}.jsonl"
+    return FOLDER / connection.elsewhere() / f"{task}.jsonl"  # each registry has its own
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -15,16 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines import connection, lineage, record, runs, versions
-from pipelines.candidates import PREDICTIONS, Candidate, candidates, evidence, requirements, tags
-from pipelines.versions import CHALLENGER, CHAMPION, KEY, Client, Version
+from pipelines import connection, lineage, logged, record, runs, traces, versions
+from pipelines.candidates import candidates
+from pipelines.logged import Parcel, Winner, evidence_name
+from pipelines.versions import CHALLENGER, CHAMPION, Client, Version
 from steps.core.entry import StepError
 from steps.core.files import read_json, whole
 
-CODE = {True: "champion.py", False: "champion_of_fields.py"}  # whether a text is all that is read
 DOWNLOADS = Path(".outplant/versions")
 HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
-EXAMPLE = ["An example text.", "And another one."]
 
 
 def register(task: str, bundle: Path, report: Path) -> dict[str, Any]:
@@ -36,13 +35,15 @@ def register(task: str, bundle: Path, report: Path) -> dict[str, Any]:
     entries = lineage.read_lock()
     lineage.verify(entries, bundle)
     lineage.verify(entries, report)
-    key = lineage.key(lineage.upstream(entries, bundle))
+    stages = lineage.upstream(entries, bundle)
     with record.serialised(task), _client() as client:
-        found, runs = versions.search(client, task, key), 0
+        import mlflow
+
+        found, runs = versions.search(client, task, lineage.key(stages)), 0
         if added := found is None:
             known = candidates(entries, task, read_json(report / "comparison.json"))
-            runs = sum(_log(client, candidate) for candidate in known)
-            found = _add(client, entries, bundle, report, key)
+            runs = sum(logged.log(mlflow, client, candidate) for candidate in known)
+            found = logged.add(mlflow, client, Winner(bundle, report, entries, stages))
         versions.point(client, found, CHALLENGER)
         note = versions.settle(client, task)
     return asdict(found) | {"added": added, "runs": runs, "note": note}
@@ -120,7 +121,58 @@ def files(found: Version) -> tuple[Path, Path]:
     with _client() as client:
         kept = DOWNLOADS / found.task / found.lineage
         inside = _fetch(client, found.task, found.number, kept) / "artifacts"
-    return inside / found.task, inside / _evidence_name(found.task)
+    return inside / found.task, inside / evidence_name(found.task)
+
+
+def trace(found: Version) -> Path | None:
+    """Return a local folder with what a version is traced by; None where it was registered
+    without. Of a remote store that alone is fetched, not the weights.
+    """
+    with _client() as client:
+        import mlflow
+
+        uri = client.get_model_version_download_uri(found.task, str(found.number))
+        inside = f"{uri}/artifacts/{evidence_name(found.task)}"
+        here, kept = Path(inside.removeprefix("file://")), DOWNLOADS / "traces" / found.lineage
+        if here.is_absolute():
+            return here if (here / traces.STAGES).exists() else None
+        names = {Path(item.path).name for item in mlflow.artifacts.list_artifacts(inside)}
+        if not names.issuperset(traces.WANTED):
+            return None
+        if not kept.exists():
+            with whole(kept) as made:
+                for name in traces.WANTED:
+                    mlflow.artifacts.download_artifacts(f"{inside}/{name}", dst_path=str(made))
+        return kept
+
+
+def parcel(found: Version) -> Parcel:
+    """Gather what another registry needs of a version."""
+    bundle, evidence = files(found)
+    with _client() as client:
+        item = client.get_model_version(found.task, str(found.number))
+        return Parcel(found, bundle, evidence, item.tags, client.get_run(item.run_id).data)
+
+
+def receive(sent: Parcel) -> Version:
+    """Register here what another registry has sent, unless it is there; make it challenger."""
+    with record.serialised(sent.version.task), _asked() as client:
+        import mlflow
+
+        found = versions.search(client, sent.version.task, sent.version.lineage)
+        found = found or logged.receive(mlflow, client, sent)
+        versions.point(client, found, CHALLENGER)
+        return found
+
+
+def everything() -> list[Version]:
+    """Return all versions that this project registered, of every task, oldest first."""
+    if connection.unused():
+        return []
+    with _client() as client:
+        tasks = sorted(model.name for model in versions.models(client))
+        known = [(task, number) for task in tasks for number in versions.numbers(client, task)]
+        return [versions.get(client, task, number) for task, number in known]
 
 
 def registered(name: str) -> tuple[list[int], dict[str, int]]:
@@ -220,58 +272,3 @@ def _fetch(client: Client, name: str, number: int, folder: Path) -> Path:
 def _find(task: str, alias: str) -> Version | None:
     with _client() as client:
         return versions.aliased(client, task, alias)
-
-
-def _log(client: Client, candidate: Candidate) -> bool:
-    """Log a candidate as a run, unless one with its lineage is there, whole."""
-    from mlflow.entities import Metric, Param
-
-    experiment = runs.experiment(client, candidate.task)
-    whole = f"tags.`{KEY}` = '{candidate.key}' and attributes.status = 'FINISHED'"
-    if client.search_runs([experiment], whole, max_results=1):
-        return False
-    run = client.create_run(experiment, run_name=candidate.recipe, tags=candidate.tags())
-    now = run.info.start_time
-    scores = [Metric(name, value, now, 0) for name, value in candidate.metrics.items()]
-    knobs = [Param(name, value) for name, value in candidate.params.items()]
-    client.log_batch(run.info.run_id, metrics=scores, params=knobs)
-    client.set_terminated(run.info.run_id)
-    return True
-
-
-def _add(client: Client, entries: lineage.Entries, bundle: Path, report: Path, key: str) -> Version:
-    """Log the bundle in its candidate's run, having loaded it and predicted once; register it."""
-    import mlflow
-
-    about = read_json(bundle / "bundle.json")
-    task, inputs = about["task"], about["inputs"]
-    run_key = lineage.key(lineage.upstream(entries, PREDICTIONS / task / about["recipe"]))
-    with tempfile.TemporaryDirectory() as folder:
-        proof = Path(folder) / _evidence_name(task)
-        evidence(entries, task, report, proof)
-        known = tags(task, key, bundle, proof)
-        run = client.search_runs([runs.experiment(client, task)], f"tags.`{KEY}` = '{run_key}'")[0]
-        with mlflow.start_run(run_id=run.info.run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="bundle",
-                python_model=str(Path(__file__).with_name(CODE[inputs == ["text"]])),
-                artifacts={"bundle": str(bundle), "evidence": str(proof)},
-                pip_requirements=requirements(),
-            )
-    items = EXAMPLE if inputs == ["text"] else [dict.fromkeys(inputs, text) for text in EXAMPLE]
-    mlflow.pyfunc.load_model(logged.model_uri).predict(items)  # and so it is known to load
-    if not client.search_registered_models(f"name = '{task}'"):
-        client.create_registered_model(task)
-    made = client.create_model_version(
-        task,
-        logged.model_uri,
-        run.info.run_id,
-        tags=known,
-        description=runs.describe(about),
-        model_id=logged.model_id,  # a server refuses a models:/ source without it
-    )
-    return versions.read(made)
-
-
-def _evidence_name(task: str) -> str:
-    return f"{task}.evidence"

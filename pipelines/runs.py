@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import connection
-from pipelines.versions import Client
+from pipelines.versions import KEY, Client
 
 ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
 HISTORY = "outplant.history"  # the tag that keys the run of one
@@ -20,6 +20,12 @@ def experiment(client: Client, name: str) -> str:
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def keyed(client: Client, task: str, key: str) -> Any:
+    """Return the finished run of a candidate that is known to be there."""
+    whole = f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'"
+    return client.search_runs([experiment(client, task)], whole, max_results=1)[0]
 
 
 def history(client: Client, key: str, name: str) -> Any:

@@ -103,13 +103,30 @@ def run(name: str, say: Callable[[str], None] = print) -> str:
 
     Its lines go to `say` as they come. StepError, in one line, where the stage fails.
     """
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", name]
-    became, last = "unchanged", deque[str](maxlen=KEPT_LINES)
-    with _start(command) as process:
+    became = "unchanged"
+
+    def hear(line: str) -> None:
+        nonlocal became
+        became = _outcome(name, line) or became
+        say(line)
+
+    try:
+        call(["repro", "--single-item", name], hear)
+    except StepError as error:
+        raise StepError(f"stage {name} failed: {error}") from None
+    return became
+
+
+def call(arguments: list[str], say: Callable[[str], None], folder: Path = Path()) -> None:
+    """Run a command of DVC in a folder; its lines go to `say`, but for chatter.
+
+    StepError with the line that tells most where it fails.
+    """
+    last = deque[str](maxlen=KEPT_LINES)
+    with _start([sys.executable, "-m", "dvc", *arguments], folder) as process:
         assert process.stdout
         try:
             for line in (raw.rstrip() for raw in process.stdout):
-                became = _outcome(name, line) or became
                 if line and not line.startswith(CHATTER):
                     last.append(line)
                     say(line)
@@ -118,13 +135,13 @@ def run(name: str, say: Callable[[str], None] = print) -> str:
             stop(process)
             raise
     if code:
-        raise StepError(f"stage {name} failed: {failure(last)}")
-    return became
+        raise StepError(failure(last))
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
+def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
+        cwd=folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -59,6 +59,16 @@ def numbers(client: Client, task: str) -> list[int]:
     return sorted(found)
 
 
+def models(client: Client) -> list[Any]:
+    """Return all registered models, whoever registered them."""
+    found, page = [], None
+    while page != "":
+        part = client.search_registered_models(page_token=page)
+        found += list(part)
+        page = part.token or ""
+    return found
+
+
 def get(client: Client, task: str, number: int) -> Version:
     """Return a version that is known to be there."""
     return read(client.get_model_version(task, str(number)))

@@ -3,6 +3,7 @@
 python -m steps.bundle TASK COMPARISON SPLITS STARTS CANDIDATES OUT
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from steps.core.files import digest, read_json, whole, write_json, write_text
 from steps.core.params import choose, load
 from steps.tasks import task_type
 from steps.transfer.checkpoints import save_bundle_model
+from steps.transfer.exported import export
 
 ALLOWED = {".json", ".md", ".model", ".safetensors", ".txt"}
 PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -54,6 +56,7 @@ def bundle(
     """Put the winner's best validation seed into `out`; return what bundle.json says."""
     winner, seed = comparison["winner"], comparison["seed"]
     save_bundle_model(start, candidate, seed, out)
+    loads_in = ["mlflow", "transformers"] if export(out) else ["mlflow"]
     scores = comparison["candidates"][winner]
     about = {
         "task": comparison["task"],
@@ -68,16 +71,33 @@ def bundle(
         "metric": comparison["metric"],
         "test": scores["test"],
         "temperature": (scores.get("temperatures") or {}).get(str(seed)),
+        "loads_in": loads_in,
     }
     write_json(out / "bundle.json", about)
     write_text(out / "README.md", card(about, comparison, split))
     return about
 
 
-def lineage(about: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
+def lineage(
+    about: dict[str, Any], inputs: dict[str, Path], comparison: dict[str, Any]
+) -> dict[str, Any]:
     """Name what determined the bundle by content: the same inputs make the same bundle."""
-    made_from = {name: digest(path) for name, path in sorted(inputs.items())}
-    return {key: about[key] for key in ("task", "recipe", "seed", "start")} | {"sha256": made_from}
+    made_from = {name: digest(path) for name, path in inputs.items()}
+    made_from["comparison"] = decided(comparison)
+    return {key: about[key] for key in ("task", "recipe", "seed", "start", "loads_in")} | {
+        "sha256": made_from
+    }
+
+
+def decided(comparison: dict[str, Any]) -> str:
+    """Return the sha256 of what a comparison decided: not of what a clock has measured in it."""
+    names = ("winner", "seed", "metric", "baseline", "verdict")
+    found: dict[str, Any] = {name: comparison[name] for name in names}
+    found["candidates"] = {
+        name: [scores[part] for part in ("test", "slices")]
+        for name, scores in comparison["candidates"].items()
+    }
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def refuse_code(folder: Path) -> None:
@@ -221,7 +241,23 @@ def _loading(about: dict[str, Any]) -> str:
         "in an environment with the outplant package, with MLFLOW_TRACKING_URI set; or, without"
         " MLflow,\n\n```python\nfrom pathlib import Path\n\n"
         "from steps.transfer.checkpoints import load_predictor\n\n"
-        f'load_predictor(Path("this folder")).predict([{item}])\n```'
+        f'load_predictor(Path("this folder")).predict([{item}])\n```\n\n' + _elsewhere(about)
+    )
+
+
+def _elsewhere(about: dict[str, Any]) -> str:
+    """Say whether transformers loads it by itself."""
+    if "transformers" not in about["loads_in"]:
+        return (
+            "`transformers.pipeline` does not load it: its heads have no mean over tokens, nothing"
+            " beside a linear layer, and none of a baseline's features."
+        )
+    task = PIPELINES[about["type"]]
+    how = "" if task == "token-classification" else ", truncation=True"
+    words = " Our labels are those of each word's first token." if not how else ""
+    return (
+        "Or by transformers alone:\n\n```python\nfrom transformers import pipeline\n\n"
+        f'pipeline("{task}", model="this folder")("a text"{how})\n```\n{words}'
     )
 
 
@@ -242,15 +278,10 @@ def main(
     comparison = read_json(compared / "comparison.json")
     winner = comparison["winner"]
     start, candidate = starts / winner, candidates / winner
-    inputs = {
-        "start": start,
-        "candidate": candidate,
-        "splits": splits,
-        "comparison": compared / "comparison.json",
-    }
+    inputs = {"start": start, "candidate": candidate, "splits": splits}
     with whole(out) as made:
         about = bundle(comparison, read_json(splits / "task.json"), start, candidate, made)
-        write_json(made / "lineage.json", lineage(about, inputs))
+        write_json(made / "lineage.json", lineage(about, inputs, comparison))
         refuse_code(made)
     print(f"{task}: {winner}, seed {about['seed']}, {about['metric']} {about['test']['mean']:.3f}")
 

@@ -38,7 +38,8 @@ ABOUT = "network.json"
 class Shape:
     """How a network's head is made.
 
-    pool: the vector of a whole text: "mean" or "concat" (last, mean and largest, of ULMFiT).
+    pool: the vector of a whole text: "mean", "first" (token) or "concat" (last, mean and largest,
+    of ULMFiT).
     crf: neighbouring units' classes are weighed together. wide: plain features of a unit are read
     beside its vector. mix: the vector is a learned mix of all layers. lstm: width of a layer that
     reads the units' vectors in both directions, 0 for none. dropped: of the last layers so many are

@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         self.dropped = dropped
         self._drop(dropped)
         if weights is not None:
-            self.model.load_state_dict(load_file(weights / "model.safetensors"))
+            self.model.load_state_dict(_own(load_file(weights / "model.safetensors"), self.model))
         self.to(device()).eval()
         accepted = inspect.signature(self.model.forward).parameters
         self._typed = (
@@ -180,6 +180,14 @@ def forget(model: Any, layers: Sequence[nn.Module]) -> None:
         for weight in layer.parameters():
             weight._is_hf_initialized = False  # else transformers leaves it as it was loaded
         layer.apply(model._init_weights)
+
+
+def _own(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Take an encoder's weights out of a model with a head, as a bundle may have them."""
+    prefix, names = f"{model.base_model_prefix}.", model.state_dict().keys()
+    if not any(name.startswith(prefix) for name in state):
+        return state
+    return {name: state[prefix + name] for name in names}
 
 
 def _shared(state: dict[str, Tensor]) -> list[str]:

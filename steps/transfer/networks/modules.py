@@ -38,7 +38,16 @@ def concat(hidden: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([last, mean(hidden, mask), largest], dim=-1)
 
 
-POOLS = {"mean": (mean, 1), "concat": (concat, 3)}  # how, and how many times the width
+def first(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The first token: (rows, width) (Devlin et al. 2019, 4)."""
+    return hidden[:, 0]
+
+
+POOLS = {
+    "mean": (mean, 1),
+    "first": (first, 1),
+    "concat": (concat, 3),
+}  # how, and how many times the width
 
 
 def padded(parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
