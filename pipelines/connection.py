@@ -90,6 +90,6 @@ def lost(error: BaseException | None) -> bool:
 def down(uri: str, error: BaseException) -> Down:
     """Say in one line that the registry cannot be reached; no password of the URI is in it."""
     where = urlsplit(uri)
-    said = f"{where.scheme}://{where.hostname}" if where.hostname else uri
+    said = f"{where.scheme}://{where.hostname or where.path}"
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return Down(f"MLflow at {said} does not answer ({why}); set MLFLOW_TRACKING_URI or start it")

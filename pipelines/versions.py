@@ -8,6 +8,7 @@ from steps.core.entry import StepError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 KEY = "outplant.lineage"
+MARK = "outplant.record"  # on the model: the record's end when it was last acted on
 Client = Any  # mlflow.MlflowClient
 
 
@@ -88,11 +89,27 @@ def point(client: Client, found: Version, alias: str) -> None:
         client.set_registered_model_alias(found.task, alias, str(found.number))
 
 
+def crown(client: Client, found: Version) -> None:
+    """Let the champion's alias follow the record's last line, and note how far that goes."""
+    point(client, found, CHAMPION)
+    client.set_registered_model_tag(found.task, MARK, record.mark(found.task))
+
+
+def behind(client: Client, task: str) -> str:
+    """Say what the record lacks of what was acted on: its end was cut, or it is another's.
+
+    The mark is read first, so that a move of this very moment is no lack.
+    """
+    return record.lacks(task, _mark(client, task))
+
+
 def settle(client: Client, task: str) -> str:
     """Let the champion's alias follow the record; return what was wrong, in one line."""
     entries = record.read(task)
     if not entries:
         return ""
+    if why := behind(client, task):
+        return f"{task}: the champion stays as it is, for {why}"
     to = entries[-1]["to"]
     found, now = search(client, task, to["lineage"]), aliases(client, task).get(CHAMPION)
     if found is None:
@@ -101,7 +118,13 @@ def settle(client: Client, task: str) -> str:
             f"{task}: the champion on record (lineage {to['lineage'][:12]}) is not in the registry;"
             f" go back to {made} and run `dvc repro`, or promote another version"
         )
+    if now != found.number or _mark(client, task) != record.mark(task):
+        crown(client, found)
     if now == found.number:
         return ""
-    point(client, found, CHAMPION)
     return f"{task}: the champion is version {found.number} again, as the record says (was {now})"
+
+
+def _mark(client: Client, task: str) -> str:
+    found = client.search_registered_models(f"name = '{task}'")
+    return str(found[0].tags.get(MARK, "")) if found else ""
