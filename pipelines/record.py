@@ -112,10 +112,11 @@ def verify(task: str) -> None:
         expected = _chain(lines[: number - 1])
         found = str(_entry(store.where, number, line)["previous"])
         if found != expected:
+            was = f"line {number - 1} was changed, or one after it added or taken out"
             raise StepError(
                 f"{store.where}, line {number} expects another line before it "
                 f"({found[:12] or 'none'}, found {expected[:12] or 'none'}): "
-                f"line {max(1, number - 1)} was changed, added or taken out"
+                + (was if number > 1 else "what was before it was taken out")
             )
 
 
@@ -130,7 +131,7 @@ def lacks(task: str, seen: str) -> str:
     store = _at_hand(task)
     lines, (count, _, chain) = store.lines(), seen.partition(" ")
     number = int(count) if count.isdigit() else 0
-    if not seen or (len(lines) >= number and _chain(lines[:number]) == chain):
+    if not seen or seen == f"{number} {_chain(lines[:number])}":
         return ""
     if len(lines) >= number:
         return f"line {number} of {store.where} is not the one that was acted on ({chain[:12]})"

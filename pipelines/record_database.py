@@ -4,11 +4,11 @@ Who appends does so in the session that has the lock: where that was lost, nothi
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pipelines import connection
 from steps.core.entry import StepError
@@ -51,7 +51,7 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 
 def serves(uri: str) -> bool:
     """Whether a URI is of a database that can hold a record."""
-    return urlsplit(uri).scheme.split("+")[0] == "postgresql"
+    return re.match(r"postgresql(\+\w+)?://", uri) is not None
 
 
 class Table:
@@ -63,7 +63,7 @@ class Table:
 
         try:
             self._url = make_url(uri).set(drivername="postgresql+psycopg2")
-        except ArgumentError:  # a port that is no number is a ValueError
+        except (ArgumentError, ValueError):  # the latter where a port is no number
             raise StepError(
                 "the URL of the record's PostgreSQL cannot be read; "
                 "expected postgresql://USER:PASSWORD@HOST/DATABASE"
