@@ -222,18 +222,27 @@ def rollback(
 
 
 @app.command()
-def history(task: Task, as_json: AsJson = False) -> None:
-    """Show what was promoted and rolled back, when and why."""
-    from pipelines import promotion
+def history(
+    task: Task,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Find a line that was changed, taken out or cut off.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was promoted and rolled back: when, from, to, by what verdict, by whom and why."""
+    from pipelines import moves, promotion
 
+    if verify:
+        number = promotion.verify(task)
+        typer.echo(f"{number} move{'' if number == 1 else 's'}, chain intact")
+        return
     events = promotion.history(task)
     if as_json:
         _print_json(events)
-        return
-    if not events:
+    elif events:
+        moves.show(events, sys.stdout)
+    else:
         typer.echo(f"no champion of {task} yet; `outplant promote {task}` makes one", err=True)
-    for event in events:
-        typer.echo(_move(event))
 
 
 @app.command()
@@ -254,15 +263,6 @@ def _tell(outcome: "Outcome", as_json: bool) -> None:
             typer.echo(clause)
         typer.echo(outcome.message)
     raise typer.Exit(0 if outcome.moved else EXITS.get(outcome.verdict.verdict, 0))
-
-
-def _move(event: dict[str, Any]) -> str:
-    """Write one entry of the record as a line."""
-    ends = (event["from"], event["to"])
-    old, new = (f"version {end['version']}" if end else "none" for end in ends)
-    by = event["who"] + (", forced" if event.get("forced") else "")
-    why = f": {event['reason']}" if event.get("reason") else ""
-    return f"{event['when']}  {event['action']:<8}  {old} -> {new}  by {by}{why}"
 
 
 def _print_json(value: Any) -> None:

@@ -1,7 +1,8 @@
 """Promotion and rollback: decide, record, and only then move the champion's alias.
 
 Serialised by the task's lock; what a crash leaves between record and alias is repaired by the next
-command, for the alias follows the record. Prefect is not needed for any of it.
+command, for the alias follows the record. What decides is read under the lock, and the champion is
+the record's. Prefect is not needed for any of it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from pipelines.gate import Clause, Verdict
 from pipelines.versions import Version
 from steps.core.entry import StepError
 from steps.core.params import Params, choose, load
+
+MEND = (
+    "bring the whole record back, or share it (infra/README.md), or go on from here: "
+    "`outplant promote {task} --version N --force --reason TEXT`"
+)
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,11 @@ def promote(task: str, version: int | None, force: bool, reason: str) -> Outcome
         raise StepError("a forced promotion needs a reason; say --reason TEXT")
     with record.serialised(task):
         registry.settle(task)
-        challenger, champion = registry.version(task, version), registry.champion(task)
-        if champion and champion.lineage == challenger.lineage:
+        challenger, champion = registry.version(task, version), _champion(task)
+        lacking = registry.behind(task)
+        if champion and champion.lineage == challenger.lineage and not lacking:
             return _already(challenger)
-        verdict = _judge(params, challenger, champion)
+        verdict = _on_record(task, lacking, _judge(params, challenger, champion))
         if not gate.moves(params.gate, verdict) and not force:
             return Outcome(False, verdict, _kept(challenger, verdict), challenger.number)
         entry = {"reason": reason, "forced": not gate.moves(params.gate, verdict)}
@@ -48,11 +55,12 @@ def rollback(task: str, reason: str, to: int | None) -> Outcome:
     if not reason.strip():
         raise StepError("a rollback needs a reason; say --reason TEXT")
     with record.serialised(task):
+        _check_end(task)
         registry.settle(task)
-        champion = registry.champion(task)
-        if champion is None:
+        champion = _champion(task)
+        if champion is None and not record.read(task):
             raise StepError(f"{task} has no champion to roll back; run `outplant promote {task}`")
-        if champion.number == to:
+        if champion and champion.number == to:
             return _already(champion)
         earlier = _earlier(task, champion, to)
         verdict = Verdict(
@@ -68,10 +76,15 @@ def history(task: str) -> list[record.Entry]:
     return record.read(task)
 
 
-def verify(task: str) -> None:
-    """Check the record's chain; StepError names the line where it is broken."""
+def verify(task: str) -> int:
+    """Check the record's chain and its end; StepError names the line where it does not hold.
+
+    Returns how many moves there are.
+    """
     choose(task, load().tasks, "task")
     record.verify(task)
+    _check_end(task)
+    return len(record.read(task))
 
 
 def _judge(params: Params, challenger: Version, champion: Version | None) -> Verdict:
@@ -79,17 +92,39 @@ def _judge(params: Params, challenger: Version, champion: Version | None) -> Ver
     return gate.decide(params.gate, known)
 
 
+def _champion(task: str) -> Version | None:
+    """Return the champion on record, which the registry may lack; without a record the alias's."""
+    entries = record.read(task)
+    if not entries:
+        return registry.champion(task)
+    return registry.with_lineage(task, entries[-1]["to"]["lineage"])
+
+
+def _check_end(task: str) -> None:
+    if lacking := registry.behind(task):
+        raise StepError(f"{lacking}; {MEND.format(task=task)}")
+
+
+def _on_record(task: str, lacking: str, verdict: Verdict) -> Verdict:
+    """Refuse where the record lacks what was acted on; `--force` goes on from what there is."""
+    if not lacking:
+        return verdict
+    clause = Clause("record", "every move", f"{lacking}; {MEND.format(task=task)}", False)
+    return Verdict("refuse", (*verdict.clauses, clause))
+
+
 def _side(found: Version) -> facts.Side:
     return facts.Side(found, *registry.files(found))
 
 
-def _earlier(task: str, champion: Version, to: int | None) -> Version:
+def _earlier(task: str, champion: Version | None, to: int | None) -> Version:
     """Find where to roll back to; StepError where no champion was before."""
-    stack = record.champions(record.read(task))[:-1]
+    was = [champion.reference()] if champion else []
+    *stack, present = record.champions(record.read(task)) or was
     if to is None:
         if not stack:
             raise StepError(
-                f"{task} had no champion before version {champion.number}; "
+                f"{task} had no champion before version {present['version']}; "
                 f"promote another with `outplant promote {task} --version N`"
             )
         found = registry.with_lineage(task, stack[-1]["lineage"])
@@ -101,8 +136,7 @@ def _earlier(task: str, champion: Version, to: int | None) -> Version:
             )
         return found
     found = registry.version(task, to)
-    was = {entry["to"]["lineage"] for entry in record.read(task)}
-    if found.lineage not in was:
+    if found.lineage not in {entry["to"]["lineage"] for entry in record.read(task)}:
         raise StepError(
             f"version {to} of {task} never was champion; `outplant promote {task} --version {to}`"
         )
@@ -110,8 +144,10 @@ def _earlier(task: str, champion: Version, to: int | None) -> Version:
 
 
 def _move(action: str, old: Version | None, new: Version, entry: record.Entry) -> None:
-    """Record the move, then make it."""
-    ends = {"from": old and old.reference(), "to": new.reference()}
+    """Record the move, then make it; it begins where the record ends."""
+    entries = record.read(new.task)
+    was = old.reference() if old else entries[-1]["to"] if entries else None
+    ends = {"from": was, "to": new.reference()}
     record.append(new.task, {"action": action} | ends | entry)
     registry.crown(new)
 

@@ -90,15 +90,25 @@ def champion(task: str) -> Version | None:
 def crown(found: Version) -> None:
     """Move the champion's alias; the record has been written before."""
     with _client() as client:
-        versions.point(client, found, CHAMPION)
+        versions.crown(client, found)
+
+
+def behind(task: str) -> str:
+    """Say what the record lacks of what the registry saw of it, where it lacks something."""
+    if connection.unused():
+        return ""
+    with _client() as client:
+        return versions.behind(client, task)
 
 
 def status(task: str) -> dict[str, Any]:
     """Return champion and challenger (version numbers or None), each with recipe and metric."""
     said: dict[str, Any] = {"task": task, "note": ""}
     empty = connection.unused()
-    with record.serialised(task):
-        if not empty and record.read(task):
+    with record.if_free(task) as holder:
+        if holder:
+            said["note"] = f"{task} is being changed by {holder}"
+        elif not empty and record.read(task):
             said["note"] = settle(task)
         for alias in (CHAMPION, CHALLENGER):
             found = None if empty else _find(task, alias)

@@ -9,6 +9,7 @@ from steps.core.entry import StepError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 KEY = "outplant.lineage"
+MARK = "outplant.record"  # on the model: the record's end when it was last acted on
 Client = Any  # mlflow.MlflowClient
 
 
@@ -39,8 +40,7 @@ def search(client: Client, task: str, key: str) -> Version | None:
 
 def aliases(client: Client, task: str) -> dict[str, int]:
     """Return alias -> version number."""
-    found = client.search_registered_models(f"name = '{task}'")
-    return {name: int(number) for name, number in found[0].aliases.items()} if found else {}
+    return _aliases_and_mark(client, task)[0]
 
 
 def aliased(client: Client, task: str, alias: str) -> Version | None:
@@ -101,20 +101,46 @@ def point(client: Client, found: Version, alias: str) -> None:
         client.set_registered_model_alias(found.task, alias, str(found.number))
 
 
+def crown(client: Client, found: Version) -> None:
+    """Let the champion's alias follow the record's last line, and note how far that goes."""
+    client.set_registered_model_alias(found.task, CHAMPION, str(found.number))
+    client.set_registered_model_tag(found.task, MARK, record.mark(found.task))
+
+
+def behind(client: Client, task: str) -> str:
+    """Say what the record lacks of what was acted on: its end was cut, or it is another's.
+
+    The mark is read first, so that a move of this very moment is no lack.
+    """
+    return record.lacks(task, _aliases_and_mark(client, task)[1])
+
+
 def settle(client: Client, task: str) -> str:
     """Let the champion's alias follow the record; return what was wrong, in one line."""
     entries = record.read(task)
     if not entries:
         return ""
+    known, mark = _aliases_and_mark(client, task)
+    if why := record.lacks(task, mark):
+        return f"{task}: the champion stays as it is, for {why}"
     to = entries[-1]["to"]
-    found, now = search(client, task, to["lineage"]), aliases(client, task).get(CHAMPION)
+    found, now = search(client, task, to["lineage"]), known.get(CHAMPION)
     if found is None:
         made = f"commit {to['commit'][:12]}" if to["commit"] else "the files it was made from"
         return (
             f"{task}: the champion on record (lineage {to['lineage'][:12]}) is not in the registry;"
             f" go back to {made} and run `dvc repro`, or promote another version"
         )
+    if now != found.number or mark != record.mark(task):
+        crown(client, found)
     if now == found.number:
         return ""
-    point(client, found, CHAMPION)
     return f"{task}: the champion is version {found.number} again, as the record says (was {now})"
+
+
+def _aliases_and_mark(client: Client, task: str) -> tuple[dict[str, int], str]:
+    found = client.search_registered_models(f"name = '{task}'")
+    if not found:
+        return {}, ""
+    known = {name: int(number) for name, number in found[0].aliases.items()}
+    return known, str(found[0].tags.get(MARK, ""))

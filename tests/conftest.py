@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from pipelines.cli import SETTINGS
-from tests import projects
+from tests import postgres, projects
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # machines are slow, shared
 settings.load_profile("steady")
@@ -34,6 +34,15 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[postgres.Server]:
+    """A real PostgreSQL, one for all tests that ask for it."""
+    if why := postgres.absent():
+        pytest.skip(why)
+    with postgres.cluster() as running:
+        yield running
 
 
 @pytest.fixture

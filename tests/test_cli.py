@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines import prediction
-from pipelines.cli import EXITS, _move, app
+from pipelines.cli import EXITS, app
 from steps.core.entry import StepError
 from steps.core.params import load
 
@@ -81,15 +81,6 @@ def test_train_fails_in_one_line_where_a_stage_that_always_runs_fails(current: P
     done = outplant("train")
     assert done.returncode == 1
     assert "error: stage sell failed: " in done.stderr
-
-
-def test_a_move_is_told_with_its_versions_and_its_reason() -> None:
-    moved = {"action": "promote", "when": "2026-11-21T12:00:00+00:00", "who": "ann"}
-    moved |= {"from": None, "to": {"version": 2}, "reason": "", "forced": False}
-    assert _move(moved) == "2026-11-21T12:00:00+00:00  promote   none -> version 2  by ann"
-    moved |= {"from": {"version": 2}, "to": {"version": 1}, "action": "rollback", "reason": "slow"}
-    assert _move(moved).endswith("rollback  version 2 -> version 1  by ann: slow")
-    assert _move(moved | {"forced": True}).endswith("by ann, forced: slow")
 
 
 def test_a_verdict_has_its_exit_status() -> None:
