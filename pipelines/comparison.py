@@ -16,7 +16,7 @@ from steps.judge.bootstrap import NOTHING, Interval, Paired, Resamples, verdict
 from steps.judge.metrics import METRICS, Metric, stack
 from steps.judge.significance import by_slice, mcnemar
 from steps.judge.values import Array, rounded
-from steps.judge.wording import signed, span
+from steps.judge.wording import settled, signed, span
 
 JUDGE = Judge(resamples=10_000, confidence=0.95, min_slice=20, seed=11)
 SHOWN = {"promote": "better", "refuse": "worse", "inconclusive": "not shown"}
@@ -144,17 +144,9 @@ def sentences(found: Found) -> list[str]:
     if worse:
         lines.append(f"shown worse on: {', '.join(worse)}")
     if verdict(one) == "inconclusive":
-        lines.append(_settle(found))
+        lines.append(settled(one.numbers()))
     return [*lines, f"verdict: {found.verdict}"]
 
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _settle(found: Found) -> str:
-    if found.paired.items_needed:
-        return f"some {found.paired.items_needed:,} items would settle a difference like this"
-    if found.paired.difference == 0:
-        return "no number of items would settle a difference of nothing"
-    return "more items alone would not settle it: seeds differ too much, give more of them"

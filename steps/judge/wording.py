@@ -67,8 +67,18 @@ def _won(comparison: Mapping[str, Any]) -> str:
         return f"{won} by validation, and yet on test it is shown worse than the baseline ({said})."
     return (
         f"{won}; that it is better than the baseline is not shown ({said}; "
-        f"a test set of this size finds {plain(found['detectable'])} or more 8 times in 10)."
+        f"a test set of this size finds {plain(found['detectable'])} or more 8 times in 10;"
+        f" {settled(found)})."
     )
+
+
+def settled(found: Mapping[str, Any]) -> str:
+    """What would settle a difference that is not shown, `items_needed` of it known."""
+    if found["items_needed"]:
+        return f"some {found['items_needed']:,} items would settle a difference like this"
+    if found["difference"] == 0:
+        return "no number of items would settle a difference of nothing"
+    return "items alone would not settle it, for seeds differ too much: it takes more of them"
 
 
 def _halves(comparison: Mapping[str, Any]) -> str:

@@ -177,11 +177,13 @@ class Network(nn.Module):
 
     def emissions(self, **batch: Tensor) -> Tensor:
         """Return (units, classes) scores, in float32."""
-        scores = self.linear(self.dropout(self.vectors(batch)))
+        vectors = self.dropout(self.vectors(batch))
+        with torch.autocast(vectors.device.type, enabled=False):  # halves round a number to 1/256
+            scores = self.linear(vectors.float())
         if self.wide is not None:
             numbers, offsets, counts = (batch[name] for name in ("numbers", "offsets", "counts"))
             scores = scores + self.wide(numbers, offsets, per_sample_weights=counts)
-        return scores.float()
+        return scores
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """Return (units, width)."""
