@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steps.core.adaptations import MODELS
-from steps.judge.bootstrap import rounded
+from steps.judge.values import rounded
 
 READ = ("corpora", "tasks")  # kinds of parts that are the field's text
 

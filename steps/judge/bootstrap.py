@@ -23,8 +23,7 @@ from steps.core.entry import StepError
 from steps.core.params import Judge
 from steps.judge.intervals import POWER, Estimate, estimate, quantile, spread
 from steps.judge.metrics import Metric
-from steps.judge.values import Array
-from steps.judge.values import rounded as rounded  # noqa: PLC0414
+from steps.judge.values import Array, rounded
 
 CHUNK = 4_000_000  # numbers held at once: about 70 MB
 EXACT = 2**24  # the most that float32 adds up to by whole numbers without an error
@@ -172,23 +171,23 @@ def _resample(counts: list[Array], metric: Metric, resamples: int, seed: int) ->
     )  # (items, candidates * seeds * k)
     flat = flat.astype(_exact(flat))
     parts: list[list[Array]] = [[] for _ in counts]
-    for weights in _weights(draw, items, resamples):
+    for weights in drawn(draw, items, resamples):
         sums = np.split(weights.astype(flat.dtype) @ flat, _edges(counts), axis=1)
         for part, own, c in zip(parts, sums, counts, strict=True):
             part.append(metric.score(own.reshape(-1, c.shape[0], c.shape[2]).astype(np.float64)))
     return [np.concatenate(part) for part in parts]
 
 
-def _weights(
+def drawn(
     draw: np.random.Generator, items: int, resamples: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield (chunk, items): how often a resample holds an item."""
     chunk = max(1, CHUNK // items)
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
-        drawn = draw.integers(0, items, size=(rows, items), dtype=np.int64)
-        drawn += np.arange(rows)[:, None] * items
-        counted = np.bincount(drawn.ravel(), minlength=rows * items)
+        places = draw.integers(0, items, size=(rows, items), dtype=np.int64)
+        places += np.arange(rows)[:, None] * items
+        counted = np.bincount(places.ravel(), minlength=rows * items)
         yield counted.reshape(rows, items).astype(np.float32)
 
 

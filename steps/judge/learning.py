@@ -10,16 +10,16 @@ points: a seed is a draw of the labels and of the initial weights. That the law 
 and what is said far beyond the last point rests on that alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from steps.core.params import Judge
-from steps.judge.bootstrap import rounded
+from steps.judge.bootstrap import drawn
 from steps.judge.metrics import Metric
-from steps.judge.values import Array
+from steps.judge.values import Array, rounded
 
 NEXT = 100  # labels that are to be bought
 FAR = 100  # times today's labels: further than that nothing is promised
@@ -27,7 +27,6 @@ FEWEST = 3  # points: as many as the law has numbers
 FEWER = 0.1  # share of today's error that is to go, where no target is named
 RATES = np.geomspace(0.05, 2.0, 200)  # b: 0.07 to 0.35 in Hestness et al.; 1 and more in theory
 DRAWN = 60  # points of the drawn curve
-CHUNK_DRAWS = 4_000_000  # item draws held at once
 
 
 @dataclass(frozen=True)
@@ -108,29 +107,19 @@ def mirrored(values: Array, metric: Metric) -> Array:
 def resampled(curve: Curve, metric: Metric, judge: Judge) -> Array:
     """Scores, mean over the seeds drawn: (resamples, points).
 
-    S - 1 of S seeds are drawn, as in steps.judge.bootstrap: the mean of S draws would vary too
-    little by (S - 1) / S.
+    S - 1 of S seeds are drawn: the mean of S draws would vary too little by (S - 1) / S (Rao and
+    Wu 1988, doi:10.1080/01621459.1988.10478591).
     """
     every = np.stack(curve.statistics)  # (points, seeds, items, k)
     count, seeds, items, k = every.shape
     flat = np.moveaxis(every, 2, 0).reshape(items, -1)
     draw = np.random.default_rng(judge.seed)
     parts = []
-    for weights in _drawn(draw, items, judge.resamples):
+    for weights in drawn(draw, items, judge.resamples):
         scores = metric.score((weights @ flat).reshape(-1, count, seeds, k))
         chosen = draw.integers(0, seeds, size=(len(scores), 1, max(1, seeds - 1)))
         parts.append(np.take_along_axis(scores, chosen, axis=2).mean(axis=2))
     return np.concatenate(parts)
-
-
-def _drawn(draw: np.random.Generator, items: int, resamples: int) -> Iterator[Array]:
-    """Yield (chunk, items): how often a resample holds an item."""
-    chunk = max(1, CHUNK_DRAWS // items)
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        places = draw.integers(0, items, size=(rows, items)) + np.arange(rows)[:, None] * items
-        counted = np.bincount(places.ravel(), minlength=rows * items)
-        yield counted.reshape(rows, items).astype(np.float64)
 
 
 def _weights(scores: Array) -> Array:

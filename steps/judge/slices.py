@@ -7,9 +7,9 @@ import numpy as np
 
 from steps.core.entry import StepError
 from steps.core.params import choose
-from steps.judge.bootstrap import point, rounded
+from steps.judge.bootstrap import point
 from steps.judge.metrics import ONE_LABEL, Metric
-from steps.judge.values import Array
+from steps.judge.values import Array, rounded
 
 SHORT_WORDS, MEDIUM_WORDS = 12, 25
 UNKNOWN = "unknown_tokens"  # a kind, and the name under which an example has its slice of it

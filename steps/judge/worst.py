@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from steps.judge.bootstrap import rounded
 from steps.judge.contest import Contest
 from steps.judge.metrics import METRICS, Metric, stack
-from steps.judge.values import Array, Value, text
+from steps.judge.values import Array, Value, rounded, text
 
 OF_ITEMS = {  # metric -> that by which single items are ranked in its place
     "pearson": "mae",
