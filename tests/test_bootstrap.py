@@ -62,16 +62,65 @@ def test_seeds_that_disagree_widen_the_interval_as_much_as_they_should() -> None
     assert found.sd**2 - items_only.sd**2 == pytest.approx(0.1**2 / 3, rel=0.15)
 
 
-def test_candidates_alike_are_seldom_told_apart() -> None:
-    draw = np.random.default_rng(0)
-    promoted = naive = 0
-    for _ in range(150):
-        chance = 1 / (1 + np.exp(-draw.normal(0.8, 2, 200)))
-        a, b = ((draw.random((3, 200)) < chance).astype(float) for _ in range(2))
-        promoted += verdict(paired(counts(a), counts(b), ACCURACY, QUICK)) == "promote"
-        naive += a.mean() > b.mean()
-    assert promoted / 150 <= 0.05
-    assert naive / 150 > 0.3
+def test_the_interval_is_bca_as_scipy_has_it() -> None:
+    from scipy.stats import bootstrap
+
+    scores = np.random.default_rng(5).exponential(1.0, 60)  # skewed: the plain percentiles differ
+    judge = Judge(resamples=20_000, confidence=0.95, min_slice=20, seed=5)
+    found = interval(counts_of(scores[None]), METRICS["mae"], judge)
+    random = np.random.default_rng(0)
+    theirs = bootstrap((scores,), np.mean, n_resamples=20_000, method="BCa", rng=random)
+    widened = found.sd * (2.001 / 1.960 - 1) * 1.96  # ours is Student's with 59 degrees of freedom
+    assert found.low == pytest.approx(theirs.confidence_interval.low - widened, abs=0.01)
+    assert found.high == pytest.approx(theirs.confidence_interval.high + widened, abs=0.02)
+
+
+def test_with_one_seed_items_alone_are_judged() -> None:
+    draw = np.random.default_rng(6)
+    a, b = ((draw.random((1, 300)) < share).astype(float) for share in (0.8, 0.6))
+    one = paired(counts(a), counts(b), ACCURACY, JUDGE)
+    same = paired(counts(np.repeat(a, 3, 0)), counts(np.repeat(b, 3, 0)), ACCURACY, JUDGE)
+    assert one.numbers() == same.numbers()  # seeds that say the same add nothing
+    assert verdict(one) == "promote"
+
+
+def test_seeds_that_differ_by_chance_of_items_alone_are_not_counted_again() -> None:
+    """Three seeds whose answers are drawn alike: the interval is that of the items, nearly."""
+    draw = np.random.default_rng(7)
+    wider = []
+    for _ in range(60):
+        right = (draw.random((3, 400)) < 0.7).astype(float)
+        both = interval(counts(right), ACCURACY, QUICK).sd
+        wider.append(both / (right.mean(axis=0).std() / 20))
+    assert 1.0 <= np.median(wider) < 1.1
+
+
+def test_more_items_settle_what_items_leave_open_and_nothing_settles_what_seeds_do() -> None:
+    draw = np.random.default_rng(8)
+    a, b = ((draw.random((1, 200)) < share).astype(float) for share in (0.65, 0.6))
+    found = paired(counts(a), counts(b), ACCURACY, JUDGE)
+    assert found.items_needed is not None
+    assert found.items_needed > 200
+    times = 1 + found.items_needed // 200
+    more = paired(counts(np.tile(a, times)), counts(np.tile(b, times)), ACCURACY, JUDGE)
+    assert verdict(more) == "promote"
+    apart = np.zeros((3, 200))
+    for seed, right in enumerate((60, 120, 180)):
+        apart[seed, :right] = 1
+    assert paired(counts(apart), counts(b), ACCURACY, JUDGE).items_needed is None
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_pairs_alike_are_promoted_in_a_fortieth_whatever_seeds_do(spread: float) -> None:
+    draw = np.random.default_rng(9)
+    found = []
+    for _ in range(400):
+        ease = draw.normal(0.8, 3, 200)
+        shifts = draw.normal(0, spread, (2, 3, 1))
+        sides = (draw.random((2, 3, 200)) < 1 / (1 + np.exp(-ease - shifts))).astype(float)
+        found.append(verdict(paired(counts(sides[0]), counts(sides[1]), ACCURACY, QUICK)))
+    assert found.count("promote") / 400 <= 0.025 + 2 * sqrt(0.025 * 0.975 / 400)
+    assert found.count("refuse") / 400 <= 0.025 + 2 * sqrt(0.025 * 0.975 / 400)
 
 
 def test_the_detectable_effect_is_found_about_eight_times_in_ten() -> None:
