@@ -160,9 +160,15 @@ def test_pieces_rebuild_the_text_and_know_what_is_asked() -> None:
         ("cd", -0.6, 3, True),
         (" ef", 0, 0, False),
     ]
-    fields = [{"pieces": found}]
-    assert strongest(fields, 1) == [("ab", 1.0)]
-    assert strongest(fields, -1) == [("cd", -0.6)]
+
+
+def test_words_are_named_with_what_their_tokens_do_together() -> None:
+    said = ((0, 3, 0.4), (3, 5, 0.5), (6, 8, -0.3), (9, 10, 0.1), (11, 12, 1.0))
+    marks = [{"field": "text", "start": s, "end": e, "value": value} for s, e, value in said]
+    example = {"text": "abcde fg h ."}
+    assert strongest({"attributions": marks}, example, 1) == [(".", 1.0), ("abcde", 0.9)]
+    assert strongest({"attributions": marks}, example, -1) == [("fg", -0.3)]
+    assert strongest({}, example, 1) == []
 
 
 def test_of_a_long_text_the_part_around_the_strongest_mark_is_shown() -> None:
