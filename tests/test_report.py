@@ -195,7 +195,6 @@ def test_a_page_has_what_newer_stages_tell(tmp_path: Path) -> None:
         "91.0 MB",
         "95 of 100 within, ms",
         "Brier score",
-        "Gain an hour",
         "What more labels would buy",
         "The next 100 labels",
         "1,234",
@@ -215,14 +214,11 @@ def newer(found: dict[str, Any]) -> dict[str, Any]:
             said = {"p_holm": 0.03, "verdict": verdicts[name], "items_needed": 4321}
             one["vs_baseline"] |= said
     mcnemar = {"only_winner": 31, "only_baseline": 4, "p": 0.0001}
-    worth = {"device_minutes": 1.8, "gain_per_hour": {"value": 3.0, "low": 1.0, "high": 5.0}}
-    worth |= {"forgetting": 0.21, "vocabulary_overlap": 0.87}
     point = {"mean": 0.5, "low": 0.4, "high": 0.6, "seeds": {"1": 0.5}}
     return {
         "candidates": found["candidates"],
         "verdict": found["verdict"] | {"mcnemar": mcnemar, "items_needed": None},
         "slices": [row | {"p_holm": 0.01, "verdict": "refuse"} for row in found["slices"]],
-        "adaptation": [entry | worth for entry in found["adaptation"]],
         "learning": {
             "recipe": "baseline",
             "metric_title": "macro F1",
