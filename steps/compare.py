@@ -1,6 +1,6 @@
 """Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
 
-    python -m steps.compare SPLITS PREDICTIONS METRICS OUT SUMMARY SCORES
+    python -m steps.compare TASK SPLITS PREDICTIONS METRICS OUT SUMMARY
 
 METRICS is the folder of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
 No model is read; what needs the winner's, the page among it, is made by `report`.
@@ -134,11 +134,8 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
     return found
 
 
-def main(
-    splits: Path, predictions: Path, metrics: Path, out: Path, small: Path, plot: Path
-) -> None:
+def main(task: str, splits: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
     params = load()
-    task = read_json(splits / "task.json")["task"]
     knobs = choose(task, params.tasks, "task")
     references = {part: read_references(splits, part) for part in PARTS}
     contest = Contest(
@@ -155,8 +152,8 @@ def main(
     comparison = compare(contest, params.recipes, losses, knobs.slices)
     with whole(out) as made:
         write_json(made / "comparison.json", comparison)
+        write_json(made / "scores.json", points(comparison))
     write_json(small, summary(comparison))
-    write_json(plot, points(comparison))
     print(comparison["headline"])
 
 

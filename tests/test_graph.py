@@ -148,7 +148,7 @@ def test_a_report_has_all_that_was_decided(project, task):
 
 
 def test_dvc_draws_the_candidates_and_tells_their_numbers(project):
-    drawn = dvc(project, "plots", "show", "plots/compare/changes.json", "--show-vega")
+    drawn = dvc(project, "plots", "show", "comparisons/changes/scores.json", "--show-vega")
     assert drawn.returncode == 0, drawn.stderr
     assert {"baseline", "full_adapted"} <= set(re.findall(r'"candidate": "(\w+)"', drawn.stdout))
     told = dvc(project, "metrics", "show", "--json", "metrics/compare/changes.json")
