@@ -1,9 +1,9 @@
 """Stage `compare`: all candidates of a task -> winner, differences, what adaptation was worth.
 
-    python -m steps.compare DATA PREDICTIONS METRICS OUT SUMMARY SCORES
+    python -m steps.compare TASK DATA PREDICTIONS METRICS OUT SUMMARY
 
-DATA is the folder of splits/TASK and profiles/overlap (words in common), PREDICTIONS that of the
-task, METRICS that of metrics: evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
+DATA is the folder of splits/TASK and profiles/overlap (words in common), METRICS that of metrics:
+evaluate/TASK and finetune/TASK (costs), adapt (held-out losses).
 No model is read; what needs the winner's, the page among it, is made by `report`.
 """
 
@@ -143,9 +143,8 @@ def left_out(recipes: Iterable[str], predictions: Path) -> dict[str, str]:
     return found
 
 
-def main(data: Path, predictions: Path, metrics: Path, out: Path, small: Path, plot: Path) -> None:
-    params, task = load(), predictions.name
-    splits = data / "splits" / task
+def main(task: str, data: Path, predictions: Path, metrics: Path, out: Path, small: Path) -> None:
+    params, splits = load(), data / "splits" / task
     knobs = choose(task, params.tasks, "task")
     start = Path(params.profile.start)
     references = {
@@ -167,8 +166,8 @@ def main(data: Path, predictions: Path, metrics: Path, out: Path, small: Path, p
     comparison = compare(contest, params.recipes, losses, knobs.slices)
     with whole(out) as made:
         write_json(made / "comparison.json", comparison)
+        write_json(made / "scores.json", points(comparison))
     write_json(small, summary(comparison))
-    write_json(plot, points(comparison))
     print(comparison["headline"])
 
 

@@ -187,6 +187,13 @@ def test_attention_has_no_sign_and_adds_up_to_nothing(bundles):
             assert min(mark.value for mark in one.marks) >= 0
 
 
+def test_an_answer_does_not_depend_on_what_was_asked_before(bundles):
+    asked = [question(row, False) for row in planted(4)]
+    for settings in (GRADIENTS, ATTENTION):
+        found = explain(bundles("classification"), asked + asked[::-1], settings)
+        assert found == found[::-1]
+
+
 def test_an_answer_is_explained_by_the_words_it_is_made_of(base, tmp_path):
     given = material("question_answering", tmp_path / "room", 16)
     bundle = fitted("question_answering", {"strategy": "full"} | FULL, base, tmp_path, given)
@@ -216,6 +223,8 @@ def test_every_family_adds_up(family, tmp_path):
     assert all(one.completeness < 0.05 for one in explain(bundle, asked, settings))
     seen = explain(bundle, asked, ATTENTION)
     assert all(len(one.marks) == 7 for one in seen)
+    (nothing,) = explain(bundle, [Question({"text": ""}, "fix")], GRADIENTS)
+    assert nothing.marks == []
 
 
 @pytest.mark.parametrize("kind", ["translation", "summarisation", "generation", "retrieval"])

@@ -228,8 +228,8 @@ def run_stage(room: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> dict[str
         inside.chdir(room)
         inside.setattr(stage, "load", lambda: stage_params(room))
         folders = (Path("data"), Path("predictions/toy"), Path("metrics"))
-        stage.main(*folders, Path(out), Path(f"{out}.json"), Path(f"{out}-plot.json"))
-    files = [*(room / out).iterdir(), room / f"{out}.json", room / f"{out}-plot.json"]
+        stage.main("toy", *folders, Path(out), Path(f"{out}.json"))
+    files = [*(room / out).iterdir(), room / f"{out}.json"]
     return {f.name.replace(out, ""): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -246,10 +246,8 @@ def test_the_stage_writes_the_same_bytes_twice(
     assert first == again
     assert len(first) == 3
     assert set(read_json(field / "one.json")) == {"winner", "baseline", "difference", "low", "high"}
-    shown = read_json(field / "one-plot.json")
-    assert [row["candidate"] for row in shown] == read_json(field / "one/comparison.json")[
-        "ranking"
-    ]
+    ranking = read_json(field / "one/comparison.json")["ranking"]
+    assert [row["candidate"] for row in read_json(field / "one/scores.json")] == ranking
 
 
 @pytest.mark.parametrize("kind", ["classification", "tokens"])

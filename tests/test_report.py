@@ -160,9 +160,15 @@ def test_pieces_rebuild_the_text_and_know_what_is_asked() -> None:
         ("cd", -0.6, 3, True),
         (" ef", 0, 0, False),
     ]
-    fields = [{"pieces": found}]
-    assert strongest(fields, 1) == [("ab", 1.0)]
-    assert strongest(fields, -1) == [("cd", -0.6)]
+
+
+def test_words_are_named_with_what_their_tokens_do_together() -> None:
+    said = ((0, 3, 0.4), (3, 5, 0.5), (6, 8, -0.3), (9, 10, 0.1), (11, 12, 1.0))
+    marks = [{"field": "text", "start": s, "end": e, "value": value} for s, e, value in said]
+    example = {"text": "abcde fg h ."}
+    assert strongest({"attributions": marks}, example, 1) == [(".", 1.0), ("abcde", 0.9)]
+    assert strongest({"attributions": marks}, example, -1) == [("fg", -0.3)]
+    assert strongest({}, example, 1) == []
 
 
 def test_of_a_long_text_the_part_around_the_strongest_mark_is_shown() -> None:
@@ -189,7 +195,6 @@ def test_a_page_has_what_newer_stages_tell(tmp_path: Path) -> None:
         "91.0 MB",
         "95 of 100 within, ms",
         "Brier score",
-        "Gain an hour",
         "What more labels would buy",
         "The next 100 labels",
         "1,234",
@@ -209,14 +214,11 @@ def newer(found: dict[str, Any]) -> dict[str, Any]:
             said = {"p_holm": 0.03, "verdict": verdicts[name], "items_needed": 4321}
             one["vs_baseline"] |= said
     mcnemar = {"only_winner": 31, "only_baseline": 4, "p": 0.0001}
-    worth = {"device_minutes": 1.8, "gain_per_hour": {"value": 3.0, "low": 1.0, "high": 5.0}}
-    worth |= {"forgetting": {"replay/asv": 0.21}, "vocabulary_overlap": {"corpora/pydocs": 0.87}}
     point = {"mean": 0.5, "low": 0.4, "high": 0.6, "seeds": {"1": 0.5}}
     return {
         "candidates": found["candidates"],
         "verdict": found["verdict"] | {"mcnemar": mcnemar, "items_needed": None},
         "slices": [row | {"p_holm": 0.01, "verdict": "refuse"} for row in found["slices"]],
-        "adaptation": [entry | worth for entry in found["adaptation"]],
         "learning": {
             "recipe": "baseline",
             "metric_title": "macro F1",

@@ -253,7 +253,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_compare() -> dict[str, Any]:
     write_json(Path("data/profiles/overlap/overlap.json"), {"overlap": {}})
     folders = (Path("data"), Path("predictions/toy"), Path("metrics"))
-    stage_compare.main(*folders, Path("out"), Path("small.json"), Path("plot.json"))
+    stage_compare.main("toy", *folders, Path("out"), Path("small.json"))
     found: dict[str, Any] = read_json(Path("out/comparison.json"))
     return found
 

@@ -79,8 +79,9 @@ def _errors(comparison: Mapping[str, Any], contest: Contest) -> list[dict[str, A
     items = dict(zip(references.ids, references.examples, strict=True))
     found = []
     for error in comparison["errors"]:
-        fields = shaded(error, items[error["id"]], references.kind)
-        words = {name: strongest(fields, sign) for name, sign in (("up", 1), ("down", -1))}
+        item = items[error["id"]]
+        fields = shaded(error, item, references.kind)
+        words = {"up": strongest(error, item, 1), "down": strongest(error, item, -1)}
         found.append({**error, "fields": fields, **words})
     return found
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from steps.judge.calibration import WORD
 from steps.judge.worst import cut, shown_fields
 
 STRENGTHS = 5  # shades on either side
-NAMED = 3  # tokens on either side that are also named in words
-LEAST = 0.2  # of the strongest, from which a token is named
+NAMED = 3  # words on either side that are also named
+LEAST = 0.2  # of the strongest token, from which a word is named
 METHODS = {  # how to read the colours of a method
     "integrated_gradients": (
         "By integrated gradients (Sundararajan et al. 2017): what each token adds to the score of "
@@ -58,12 +59,25 @@ def pieces(
     return found
 
 
-def strongest(fields: Sequence[Mapping[str, Any]], sign: int) -> list[tuple[str, float]]:
-    """The tokens that say most for (1) or against (-1) the label, the strongest first."""
+def strongest(
+    error: Mapping[str, Any], example: Mapping[str, Any], sign: int
+) -> list[tuple[str, float]]:
+    """The words that say most for (1) or against (-1) the label, the strongest first, each with
+    what its tokens do together.
+    """
+    marks = error.get("attributions") or []
     said = [
-        (piece["text"].strip("…"), piece["value"])
-        for field in fields
-        for piece in field["pieces"]
-        if sign * piece["value"] >= LEAST
+        pair
+        for name in dict.fromkeys(mark["field"] for mark in marks)
+        for pair in _words(str(example[name]), [m for m in marks if m["field"] == name])
+        if sign * pair[1] >= LEAST
     ]
     return sorted(said, key=lambda pair: -abs(pair[1]))[:NAMED]
+
+
+def _words(text: str, marks: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    found = []
+    for word in WORD.finditer(text):
+        own = [m["value"] for m in marks if word.start() <= m["start"] < word.end()]
+        found.append((word.group(), sum(own)))
+    return found

@@ -42,7 +42,7 @@ class Network:
     def __call__(self, question: Question) -> Explanation:
         aim = (of_answer if self.kind.OUTPUT == "span" else of_units)(self.network, question)
         method = self.settings.method
-        if aim is None:
+        if aim is None or not aim.row.size:
             return Explanation(method, [], None)
         spots = self.reader.spots(question.item, aim.row)
         if method == "attention":
