@@ -60,6 +60,8 @@ def status(as_json: AsJson = False) -> None:
         _print_json(table.as_json(rows))
     else:
         table.show(rows, sys.stdout)
+    for line in table.pending():
+        typer.echo(f"warning: {line}", err=True)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Experiments and runs of MLflow, through the client that `registry` gives."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from pipelines import connection
 from pipelines.versions import KEY, Client
 
 ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
+HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 HISTORY = "outplant.history"  # the tag that keys the run of one
 
 
@@ -35,6 +37,23 @@ def history(client: Client, key: str, name: str) -> Any:
         return found[0]
     tags = {HISTORY: key, "outplant.adaptation": name}
     return client.create_run(where, run_name=f"adapt-{name}", tags=tags)
+
+
+def log_history(
+    api: Any, client: Client, which: tuple[str, str], rows: list[dict[str, float]], status: str
+) -> None:
+    """Log what is not there yet; `which`: the key and the name of the adaptation."""
+    run, now = history(client, *which), int(time.time() * 1000)
+    new = unlogged(run, rows)
+    for first in range(0, len(new), HISTORY_ROWS):
+        batch = [
+            api.entities.Metric(metric, value, now, int(row["step"]))
+            for row in new[first : first + HISTORY_ROWS]
+            for metric, value in row.items()
+            if metric != "step"
+        ]
+        client.log_batch(run.info.run_id, metrics=batch)
+    settle(client, run, status, now)
 
 
 def unlogged(run: Any, rows: list[dict[str, float]]) -> list[dict[str, float]]:
