@@ -8,6 +8,7 @@ from pipelines import connection
 from pipelines.versions import KEY, Client
 
 ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
+MOST_SAID = 5000  # characters that MLflow's databases hold of a description
 HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 HISTORY = "outplant.history"  # the tag that keys the run of one
 
@@ -76,10 +77,11 @@ def settle(client: Client, run: Any, status: str, now: int) -> None:
         client.set_terminated(run.info.run_id, status, now)
 
 
-def describe(about: dict[str, Any]) -> str:
-    """Say in one line what a version is, from its bundle.json."""
+def describe(about: dict[str, Any], card: str) -> str:
+    """Say in a line what a version is, from its bundle.json; below comes its card without front."""
     test = about["test"]
-    return (
+    said = (
         f"{about['recipe']}, seed {about['seed']}: {about['metric']} {test['mean']:.3f}"
         f" [{test['low']:.3f}, {test['high']:.3f}] on test; the card is in the bundle's README.md"
     )
+    return f"{said}\n\n{card.split('---', 2)[-1].strip()}"[:MOST_SAID]
