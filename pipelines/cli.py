@@ -219,7 +219,7 @@ def predict(task: Task) -> None:
     """Read JSON lines with a `text` from stdin; write them with the champion's predictions."""
     from pipelines import prediction
 
-    for line in prediction.predict(task, sys.stdin):
+    for line in prediction.predict(task, prediction.arriving(sys.stdin)):
         print(line, flush=True)
 
 
