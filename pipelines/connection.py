@@ -19,7 +19,7 @@ from steps.core.entry import StepError
 TRACKING, RECORD = "MLFLOW_TRACKING_URI", "OUTPLANT_RECORD"
 NAME = re.compile(r"[^\w.]+")
 LOCAL = Path("mlflow.db")
-_ELSEWHERE: ContextVar[str] = ContextVar("elsewhere", default="")
+_ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 WAIT_SECONDS = 5.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # MLflow's own retries would wait for minutes; its progress bars and log lines drown ours.
@@ -63,9 +63,7 @@ def at(uri: str, record: str) -> Iterator[None]:
     if uri.rstrip("/") == address().rstrip("/"):
         raise StepError(f"{shown(uri)} is the registry that is used here; name another")
     os.environ.update({TRACKING: uri, RECORD: record})
-    token = _ELSEWHERE.set(
-        f"{NAME.sub('-', shown(uri))}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
-    )
+    token = _ELSEWHERE.set(True)
     try:
         yield
     finally:
@@ -75,9 +73,14 @@ def at(uri: str, record: str) -> Iterator[None]:
             os.environ.update({name: value} if value is not None else {})
 
 
-def elsewhere() -> str:
-    """Return a name for the registry that is meant, where it is not the one that is used here."""
+def elsewhere() -> bool:
+    """Whether another registry is meant than the one that is used here."""
     return _ELSEWHERE.get()
+
+
+def called(uri: str) -> str:
+    """Return a name for a registry that a folder can have."""
+    return f"{NAME.sub('-', shown(uri))}-{hashlib.sha256(uri.rstrip('/').encode()).hexdigest()[:8]}"
 
 
 def shown(uri: str) -> str:

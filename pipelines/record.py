@@ -91,7 +91,8 @@ def champions(entries: list[Entry]) -> list[Entry]:
 
 
 def _path(task: str) -> Path:
-    return FOLDER / connection.elsewhere() / f"{task}.jsonl"  # each registry has its own
+    own = FOLDER / connection.called(connection.address())  # begun by `promote --registry`
+    return (own if connection.elsewhere() or own.is_dir() else FOLDER) / f"{task}.jsonl"
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -104,10 +104,17 @@ def test_what_is_meant_comes_back_after_an_error(other):
         connection.at(other, ""),
     ):
         registry.version(TASK, 7 if connection.address() == other else None)
-    assert (connection.address(), connection.elsewhere()) == (before, "")
+    assert (connection.address(), connection.elsewhere()) == (before, False)
+
+
+def test_the_other_record_is_read_where_that_registry_is_the_one_in_use(other, monkeypatch):
+    hand_over(other)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    assert [entry["to"]["version"] for entry in promotion.history(TASK)] == [1]
+    assert registry.status(TASK)["champion"] == 1
 
 
 def test_no_password_of_an_address_is_in_the_name_of_its_record():
-    with connection.at("http://me:secret@prod.example:5000", ""):
-        assert connection.elsewhere().startswith("http-prod.example-")
-        assert "secret" not in connection.elsewhere()
+    name = connection.called("http://me:secret@prod.example:5000")
+    assert name.startswith("http-prod.example-")
+    assert "secret" not in name
