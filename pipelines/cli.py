@@ -60,6 +60,8 @@ def status(as_json: AsJson = False) -> None:
         _print_json(table.as_json(rows))
     else:
         table.show(rows, sys.stdout)
+    for line in table.pending():
+        typer.echo(f"warning: {line}", err=True)
 
 
 @app.command()
@@ -250,7 +252,7 @@ def predict(task: Task) -> None:
     """Read JSON lines with a `text` from stdin; write them with the champion's predictions."""
     from pipelines import prediction
 
-    for line in prediction.predict(task, sys.stdin):
+    for line in prediction.predict(task, prediction.arriving(sys.stdin)):
         print(line, flush=True)
 
 

@@ -4,11 +4,13 @@ import hashlib
 import os
 import re
 import socket
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,15 +19,15 @@ from steps.core.entry import StepError
 TRACKING, RECORD = "MLFLOW_TRACKING_URI", "OUTPLANT_RECORD"
 NAME = re.compile(r"[^\w.]+")
 LOCAL = Path("mlflow.db")
-_ELSEWHERE: ContextVar[str] = ContextVar("elsewhere", default="")
+_ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 WAIT_SECONDS = 5.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # MLflow's own retries would wait for minutes; its progress bars and log lines drown ours.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # twice: no request holds a run for a minute
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -38,8 +40,15 @@ SILENCE = (  # what the names of such errors begin with
 )
 
 
+# A database that answers has something to say to these: PostgreSQL to the question for SSL.
+ASKED = {"postgresql": struct.pack("!ii", 8, 80877103), "mysql": b""}
+# Of a disk, a quota or a file; MLflow puts some into its words and loses the error itself.
+FULL = re.compile(rf"\[Errno (?:{ENOSPC}|{EDQUOT}|{EFBIG})\]|disk is full")
+REFUSED = re.compile(r"failed with error code 5\d\d")  # 507, say: MLflow does not ask again
+
+
 class Down(StepError):
-    """MLflow does not answer: what is pending is caught up by the next run."""
+    """MLflow does not answer or takes no more: what is pending is caught up by the next run."""
 
 
 def address() -> str:
@@ -54,9 +63,7 @@ def at(uri: str, record: str) -> Iterator[None]:
     if uri.rstrip("/") == address().rstrip("/"):
         raise StepError(f"{shown(uri)} is the registry that is used here; name another")
     os.environ.update({TRACKING: uri, RECORD: record})
-    token = _ELSEWHERE.set(
-        f"{NAME.sub('-', shown(uri))}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
-    )
+    token = _ELSEWHERE.set(True)
     try:
         yield
     finally:
@@ -66,15 +73,20 @@ def at(uri: str, record: str) -> Iterator[None]:
             os.environ.update({name: value} if value is not None else {})
 
 
-def elsewhere() -> str:
-    """Return a name for the registry that is meant, where it is not the one that is used here."""
+def elsewhere() -> bool:
+    """Whether another registry is meant than the one that is used here."""
     return _ELSEWHERE.get()
+
+
+def called(uri: str) -> str:
+    """Return a name for a registry that a folder can have."""
+    return f"{NAME.sub('-', shown(uri))}-{hashlib.sha256(uri.rstrip('/').encode()).hexdigest()[:8]}"
 
 
 def shown(uri: str) -> str:
     """Return a URI without what is secret in it."""
     where = urlsplit(uri)
-    return f"{where.scheme}://{where.hostname}" if where.hostname else uri
+    return f"{where.scheme}://{where.hostname or where.path}"
 
 
 def unused() -> bool:
@@ -101,8 +113,7 @@ def probe(uri: str) -> None:
             return
         where = urlsplit(uri)
         if where.hostname:
-            port = where.port or PORTS.get(where.scheme.split("+")[0], 5432)
-            socket.create_connection((where.hostname, port), WAIT_SECONDS).close()
+            _ask(where.scheme.split("+")[0], where.hostname, where.port)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code >= 500:  # 401 or 404 is an answer
@@ -111,18 +122,39 @@ def probe(uri: str) -> None:
         raise down(uri, error) from None
 
 
+def _ask(scheme: str, host: str, port: int | None) -> None:
+    """OSError where a database does not speak: MLflow would ask it again for most of an hour."""
+    line = socket.create_connection((host, port or PORTS.get(scheme, 5432)), WAIT_SECONDS)
+    with line:
+        if scheme in ASKED:
+            line.sendall(ASKED[scheme])
+            if not line.recv(1):
+                raise ConnectionError(f"port {port} hangs up; it is no {scheme}")
+
+
 def lost(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, came from the wire rather than from MLflow."""
+    """Whether an error, or what caused it, came from the wire or a full disk, not from MLflow."""
+    return any(_silent(one) or _full(one) for one in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        kind = type(error)
-        carried = kind.__module__.split(".")[0] in CARRIERS
-        failed = getattr(getattr(error, "response", None), "status_code", 0) >= 500
-        if carried and (failed or kind.__name__.startswith(SILENCE)):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _silent(error: BaseException) -> bool:
+    kind = type(error)
+    carried = kind.__module__.split(".")[0] in CARRIERS
+    failed = getattr(getattr(error, "response", None), "status_code", 0) >= 500
+    refused = kind.__module__.startswith("mlflow") and REFUSED.search(str(error))
+    return bool(refused or (carried and (failed or kind.__name__.startswith(SILENCE))))
+
+
+def _full(error: BaseException) -> bool:
+    return FULL.search(str(error)) is not None
 
 
 def down(uri: str, error: BaseException) -> Down:

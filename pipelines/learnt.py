@@ -44,19 +44,30 @@ def names(stages: set[str], kind: str) -> list[str]:
 def _taught(stage: str, entry: dict[str, Any]) -> Iterator[str]:
     """Paths that a stage reads and teaches by."""
     kind, _, name = stage.partition("@")
+    params = values(entry)
+    recipe = params.get(f"recipes.{name}", {}) if kind == "prepare" else {}
     apart = APART.get(kind, ())
+    if recipe and not _reads_start(recipe):
+        apart += (str(recipe["start"]),)
     for dep in entry.get("deps", []):
         if not dep["path"].startswith(apart):
             yield dep["path"]
-    params = values(entry)
     if kind == "gather":
         text = params.get("adaptations", {}).get(name, {}).get("text", {})
         yield from (f"{CLEAN}/{corpus}" for part in ("corpora", "replay") for corpus in text[part])
         yield from (f"{SPLITS}/{task}" for task in text["tasks"])
-    if kind == "prepare":
-        recipe = params.get(f"recipes.{name}", {})
-        yield from (f"{CLEAN}/{recipe['pool']}" for _ in range("pool" in recipe))
-        yield from (f"{SPLITS}/{task}" for task in recipe.get("with", ()))
+    yield from (f"{CLEAN}/{recipe[knob]}" for knob in ("pool",) if knob in recipe)
+    yield from (f"{SPLITS}/{task}" for task in recipe.get("with", ()))
+
+
+def _reads_start(recipe: dict[str, Any]) -> bool:
+    """Whether a strategy begins with what its start has learnt; one that is not known may."""
+    from steps.transfer.strategies import STRATEGIES, strategy
+
+    if recipe.get("strategy") not in STRATEGIES:
+        return True
+    module = strategy(recipe["strategy"])
+    return bool(module.READS_START or hasattr(module, "copy_start"))
 
 
 def _touches(out: str, paths: set[str]) -> bool:

@@ -19,7 +19,6 @@ from steps.core.files import digest, read_json
 CODE = {True: "champion.py", False: "champion_of_fields.py"}  # whether a text is all that is read
 EXAMPLE = ["An example text.", "And another one."]
 BATCH = 500  # MLflow takes 1,000 metrics at once, of them and params and tags 1,000
-MOST_SAID = 5000  # characters of a description
 REPORT = "outplant.report"  # the tag that tells where the report on a candidate is
 
 
@@ -81,7 +80,7 @@ def add(api: Any, client: Client, winner: Winner) -> Version:
         for one in found.values():
             client.set_tag(one.info.run_id, REPORT, f"runs:/{run}/report/{file.name}")
     _prove(api, logged, about["inputs"])
-    return register(client, about, logged, run, said)
+    return register(client, winner.bundle, logged, run, said)
 
 
 def receive(api: Any, client: Client, sent: Parcel) -> Version:
@@ -101,7 +100,7 @@ def receive(api: Any, client: Client, sent: Parcel) -> Version:
             require_same(mine, got / "artifacts" / mine.name)
     _prove(api, logged, about["inputs"])
     client.set_terminated(run)
-    return register(client, about, logged, run, sent.tags)
+    return register(client, sent.bundle, logged, run, sent.tags)
 
 
 def require_same(sent: Path, got: Path) -> None:
@@ -117,19 +116,18 @@ def require_same(sent: Path, got: Path) -> None:
             )
 
 
-def register(
-    client: Client, about: dict[str, Any], logged: Any, run: str, said: dict[str, str]
-) -> Version:
+def register(client: Client, bundle: Path, logged: Any, run: str, tags: dict[str, str]) -> Version:
     """Make a logged bundle a version: from here on it is done."""
-    task = about["task"]
+    about = read_json(bundle / "bundle.json")
+    task, card = about["task"], (bundle / "README.md").read_text(encoding="utf-8")
     if not client.search_registered_models(f"name = '{task}'"):
         client.create_registered_model(task)
     made = client.create_model_version(
         task,
         logged.model_uri,
         run,
-        tags=said,
-        description=runs.describe(about),
+        tags=tags,
+        description=runs.describe(about, card),
         model_id=logged.model_id,  # a server refuses a models:/ source without it
     )
     return versions.read(made)

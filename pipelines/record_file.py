@@ -18,7 +18,8 @@ class File:
     """promotions/TASK.jsonl; `me` is what others are told who wait for the lock."""
 
     def __init__(self, task: str, me: str) -> None:
-        folder = FOLDER / connection.elsewhere()  # each registry has its own
+        own = FOLDER / connection.called(connection.address())  # begun by `promote --registry`
+        folder = own if connection.elsewhere() or own.is_dir() else FOLDER
         self._path, self._me = folder / f"{task}.jsonl", me
         self._beside = folder / f".{task}.holder"
         self._lock = FileLock(folder / f".{task}.lock")

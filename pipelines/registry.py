@@ -6,8 +6,8 @@ of what made them, so that registering twice adds nothing and an emptied registr
 no pickle, in any folder of an environment that has this package.
 """
 
+import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,6 @@ from steps.core.entry import StepError
 from steps.core.files import read_json, whole
 
 DOWNLOADS = Path(".outplant/versions")
-HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 
 
 def register(task: str, bundle: Path, report: Path) -> dict[str, Any]:
@@ -118,6 +117,14 @@ def status(task: str) -> dict[str, Any]:
     return said
 
 
+def pending(task: str, bundle: Path) -> bool:
+    """Whether a bundle that dvc.lock has made is not registered yet."""
+    if not bundle.exists() or not lineage.LOCK.exists():
+        return False
+    key = lineage.key(lineage.upstream(lineage.read_lock(), bundle))
+    return connection.unused() or with_lineage(task, key) is None
+
+
 def champion_bundle(task: str) -> Path:
     """Return a local folder with the champion's bundle; StepError where there is no champion."""
     found = champion(task)
@@ -209,19 +216,9 @@ def log_history(key: str, name: str, rows: list[dict[str, float]], status: str) 
     does not take them.
     """
     with _asked() as client:
-        from mlflow.entities import Metric
+        import mlflow
 
-        run, now = runs.history(client, key, name), int(time.time() * 1000)
-        new = runs.unlogged(run, rows)
-        for first in range(0, len(new), HISTORY_ROWS):
-            batch = [
-                Metric(metric, value, now, int(row["step"]))
-                for row in new[first : first + HISTORY_ROWS]
-                for metric, value in row.items()
-                if metric != "step"
-            ]
-            client.log_batch(run.info.run_id, metrics=batch)
-        runs.settle(client, run, status, now)
+        runs.log_history(mlflow, client, (key, name), rows, status)
 
 
 @contextmanager
@@ -234,6 +231,7 @@ def _client() -> Iterator[Client]:
 
     # MLflow warns of its own types; its import has just put filters of its own before all others.
     warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # it logs tracebacks, and raises
     try:
         mlflow.set_tracking_uri(uri)
         yield mlflow.MlflowClient(uri)
@@ -262,7 +260,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, RequestException, SQLAlchemyError, BotoCoreError
+    return MlflowException, RequestException, SQLAlchemyError, BotoCoreError, OSError
 
 
 def _fetch(client: Client, name: str, number: int, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """Experiments and runs of MLflow, through the client that `registry` gives."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from pipelines import connection
 from pipelines.versions import KEY, Client
 
 ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
+MOST_SAID = 5000  # characters that MLflow's databases hold of a description
+HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
 HISTORY = "outplant.history"  # the tag that keys the run of one
 
 
@@ -37,6 +40,23 @@ def history(client: Client, key: str, name: str) -> Any:
     return client.create_run(where, run_name=f"adapt-{name}", tags=tags)
 
 
+def log_history(
+    api: Any, client: Client, which: tuple[str, str], rows: list[dict[str, float]], status: str
+) -> None:
+    """Log what is not there yet; `which`: the key and the name of the adaptation."""
+    run, now = history(client, *which), int(time.time() * 1000)
+    new = unlogged(run, rows)
+    for first in range(0, len(new), HISTORY_ROWS):
+        batch = [
+            api.entities.Metric(metric, value, now, int(row["step"]))
+            for row in new[first : first + HISTORY_ROWS]
+            for metric, value in row.items()
+            if metric != "step"
+        ]
+        client.log_batch(run.info.run_id, metrics=batch)
+    settle(client, run, status, now)
+
+
 def unlogged(run: Any, rows: list[dict[str, float]]) -> list[dict[str, float]]:
     """Leave out the rows that a run has; one that is written again after a kill is the same."""
     seen, new = run.data.metrics.get("tokens", 0), []
@@ -57,10 +77,11 @@ def settle(client: Client, run: Any, status: str, now: int) -> None:
         client.set_terminated(run.info.run_id, status, now)
 
 
-def describe(about: dict[str, Any]) -> str:
-    """Say in one line what a version is, from its bundle.json."""
+def describe(about: dict[str, Any], card: str) -> str:
+    """Say in a line what a version is, from its bundle.json; below comes its card without front."""
     test = about["test"]
-    return (
+    said = (
         f"{about['recipe']}, seed {about['seed']}: {about['metric']} {test['mean']:.3f}"
         f" [{test['low']:.3f}, {test['high']:.3f}] on test; the card is in the bundle's README.md"
     )
+    return f"{said}\n\n{card.split('---', 2)[-1].strip()}"[:MOST_SAID]

@@ -7,10 +7,11 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from steps.core.entry import StepError
 from steps.core.files import read_json
 from steps.core.params import load
 
-REPORTS = Path("reports")
+REPORTS, BUNDLES = Path("reports"), Path("bundles")
 MISSING = "not yet compared; run `dvc repro`"
 COLUMNS = ("task", "recipe", "test", "against baseline", "winner", "champion", "verdict")
 
@@ -38,20 +39,44 @@ class Row:
 
 def read() -> list[Row]:
     """Read every task's comparison and champion; what is missing has a row that says so."""
-    from pipelines import registry
-
     params = load()
     rows: list[Row] = []
     for name, task in params.tasks.items():
         path = REPORTS / name / "comparison.json"
         comparison = read_json(path) if path.exists() else {}
-        said = registry.status(name)
-        champion = {said["champion_recipe"]: said["champion"]} if said["champion"] else {}
+        champion = _champion(name)
         compared = [*params.recipes, *comparison["candidates"]] if comparison else []
         for recipe in dict.fromkeys([*compared, *champion]) or ["-"]:
             row = _row(name, task.metric, recipe, comparison)
             rows.append(replace(row, champion=champion.get(recipe)))
     return rows
+
+
+def _champion(task: str) -> dict[str, int]:
+    """Recipe and version of the champion; none where nobody can tell, which `pending` says."""
+    from pipelines import connection, registry
+
+    try:
+        said = registry.status(task)
+    except connection.Down:
+        return {}
+    return {said["champion_recipe"]: said["champion"]} if said["champion"] else {}
+
+
+def pending() -> list[str]:
+    """Say, a line each, which bundles are not registered yet, or why nobody can tell."""
+    from pipelines import connection, registry
+
+    said = []
+    for task in load().tasks:
+        try:
+            if registry.pending(task, BUNDLES / task):
+                said.append(f"{task}: its bundle is not registered yet; `dvc repro` will do it")
+        except connection.Down as error:
+            return [f"{error}; what is registered is not known"]
+        except StepError as error:  # such as a lock that has moved on
+            said.append(f"{task}: {error}")
+    return said
 
 
 def _row(task: str, metric: str, recipe: str, comparison: dict[str, Any]) -> Row:

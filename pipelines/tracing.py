@@ -70,6 +70,7 @@ def trace(found: Version) -> dict[str, Any]:
     kept = traces.read(folder)
     stages = kept["stages"]
     taught = learnt.learnt(stages, found.task, found.recipe)
+    comparison = read_json(folder / "comparison.json")
     return {
         "task": found.task,
         "version": found.number,
@@ -81,7 +82,8 @@ def trace(found: Version) -> dict[str, Any]:
         "commit": found.commit,
         "dirty": list(found.dirty),
         "champion": _champions(found.task).get(found.lineage, "never"),
-        "verdict": read_json(folder / "comparison.json")["verdict"],
+        "baseline": comparison["baseline"],
+        "verdict": comparison["verdict"],
         "corpora": corpora(stages, taught),
         "sources": sources(kept, taught),
         "validation": _validation(read_json(folder / "validation.json")),

@@ -60,14 +60,13 @@ def reproduce(
     Candidates are trained again; documents, splits and adapted models are fetched by their hashes.
     Exit status: 0 the same, 1 not.
     """
-    from pipelines import reproduction, tracing
+    from pipelines import reproduction, tracing, tracing_table
 
     found = reproduction.reproduce(tracing.named(version), everything, _tell)
     if as_json:
         _print_json(found)
     else:
-        for name, became in found.items():
-            typer.echo(f"{became:<8}{name}")
+        tracing_table.show_compared(found, sys.stdout)
     raise typer.Exit(0 if set(found.values()) == {"same"} else 1)
 
 

@@ -16,10 +16,15 @@ def show_lineage(found: dict[str, Any], out: TextIO) -> None:
     """Print a version's origin: what it is in lines, then its data, stages and params in tables."""
     for line in lines(found):
         print(line, file=out)
-    print(file=out)
     _table(("data", "version", "learnt from", "pins"), _data(found), out)
     _table(("stage", "hash"), [(n, key[:SHORT]) for n, key in found["stages"].items()], out)
     _table(("param", "value"), [(n, str(v)) for n, v in sorted(found["params"].items())], out)
+
+
+def show_compared(found: dict[str, str], out: TextIO) -> None:
+    """Print for each file of a bundle what became of it."""
+    for name, became in found.items():
+        print(f"{became:<8}{name}", file=out)
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -34,7 +39,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"commit      {found['commit'] or 'unknown'}" + (
         f"; uncommitted: {dirty}" if dirty else ""
     )
-    yield f"test        {found['metric']} {found['score']:.3f}; {_against(found['verdict'])}"
+    yield f"test        {found['metric']} {found['score']:.3f}; {_against(found)}"
     failed = [row.get("check", str(row)) for row in found["validation"]["failed"]]
     passed = "passed" if found["validation"]["success"] else "failed"
     yield f"validation  {passed}" + (f"; not met: {', '.join(failed)}" if failed else "")
@@ -71,8 +76,9 @@ def show_uses(found: Uses, out: TextIO) -> None:
 UNKNOWN = ", which is no corpus or source of params.yaml, no file here and no hash of 8 or more"
 
 
-def _against(verdict: Any) -> str:
-    if not isinstance(verdict, dict) or "difference" not in verdict:
+def _against(found: dict[str, Any]) -> str:
+    verdict = found["verdict"]
+    if found["recipe"] == found["baseline"]:
         return "it is the baseline"
     low, high = verdict["low"], verdict["high"]
     said = f"{verdict['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
@@ -94,6 +100,7 @@ def _yes(about: dict[str, Any]) -> str:
 
 def _table(columns: Sequence[str], rows: Iterator[Any] | Sequence[Any], out: TextIO) -> None:
     """Draw on a terminal; in a pipe a line a row, cells parted by tabs."""
+    print(file=out)
     if not out.isatty():
         for row in [columns, *rows]:
             print(*(cell.replace("\n", ", ") for cell in row), sep="\t", file=out)

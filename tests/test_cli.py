@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,40 @@ def test_lines_come_in_batches_and_keep_their_numbers() -> None:
     lines = [json.dumps({"text": str(n)}) for n in range(70)]
     assert [len(batch) for batch in prediction.batches(lines)] == [32, 32, 6]
     assert [number for batch in prediction.batches(lines) for number, _ in batch] == [*range(1, 71)]
+
+
+def test_what_has_come_is_answered_before_the_input_ends() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stream:
+        os.write(writing, b'{"text": "a"}\n{"text": "b"}\n{"te')
+        batches = prediction.batches(prediction.arriving(stream))
+        assert [item["text"] for _, item in next(batches)] == ["a", "b"]
+        os.write(writing, b'xt": "c"}')
+        os.close(writing)
+        assert list(batches) == [[(3, {"text": "c"})]]
+
+
+def test_bytes_that_are_no_text_are_a_line_that_is_named() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stream:
+        os.write(writing, b'{"text": "\xff"}\n')
+        os.close(writing)
+        with pytest.raises(StepError, match="line 1 is"):
+            next(batch for batch in prediction.batches(prediction.arriving(stream)) if batch)
+
+
+def test_lines_are_read_no_further_than_a_batch_ahead() -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        while True:
+            read.append(1)
+            yield '{"text": "a"}'
+
+    batches = prediction.batches(endless())
+    for number in (1, 2, 3):
+        next(batches)
+        assert len(read) == number * prediction.BATCH
 
 
 @pytest.mark.parametrize("bad", ["plain", "[1]", '{"txt": "a"}', '{"text": 3}', ""])

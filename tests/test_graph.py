@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,33 @@ def registered(project: Path) -> Any:
         ["python", "-c", code], cwd=project, text=True, capture_output=True, check=True
     )
     return json.loads(done.stdout)
+
+
+def test_the_versions_that_saw_a_file_are_found_and_what_they_learnt_from_is_told(project):
+    code = (
+        "import json; from pipelines.tracing import uses\n"
+        "names = 'field/changes/examples.jsonl', 'field/corpus/007.txt'\n"
+        "print(json.dumps([[f'{u.task} {u.how}' for u in uses(name).versions] for name in names]))"
+    )
+    said = subprocess.run(
+        ["python", "-c", code], cwd=project, text=True, capture_output=True, check=True
+    )
+    both = [
+        ["changes learnt from", "entities only read"],
+        ["changes only read", "entities only read"],
+    ]
+    assert json.loads(said.stdout) == both  # the winners are baselines
+
+
+@pytest.mark.slow
+def test_a_version_that_is_made_again_at_its_commit_is_the_same(project):
+    code = "from pipelines.cli import app; app()"
+    command = [sys.executable, "-c", code, "reproduce", "changes@1"]
+    done = subprocess.run(command, cwd=project, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = sorted(path.name for path in (project / "bundles/changes").iterdir())
+    assert done.stdout.splitlines() == [f"{'same':<8}{name}" for name in files]
+    assert "finetune@changes-full_adapted" in done.stderr
 
 
 def test_an_adaptation_that_goes_on_from_another_does_not_train_it_again(project):
