@@ -307,7 +307,7 @@ def test_history_is_lines_of_cells_in_a_pipe_and_a_table_on_a_terminal(capsys, m
     forced = entry | {"forced": True, "verdict": "refuse", "from": version(1)}
     assert moves.cells(entry) == ("2026-11-21 12:00:00", "promote", "-", "2", "promote", "ann", "")
     assert moves.cells(back)[1:] == ("rollback", "2", "1", "-", "ann", "slow at [red]night")
-    assert moves.cells(forced)[4] == "refuse, forced"
+    assert moves.cells(forced)[1:5] == ("promote, forced", "1", "2", "refuse")
     moves.show([entry, back], sys.stdout)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("\t") == list(moves.COLUMNS)
