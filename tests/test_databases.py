@@ -3,6 +3,7 @@
 Sixteen processes move one champion, some of them are killed, and nothing is lost or doubled.
 """
 
+import os
 import shutil
 import signal
 from collections import Counter
@@ -110,6 +111,34 @@ def test_an_alias_that_was_moved_by_hand_follows_the_record_again(copy):
         1,
         f"{TASK}: the champion is version 1 again, as the record says (was 3)",
     )
+
+
+def test_status_waits_for_nobody_and_says_who_is_at_it(copy):
+    promote(1)
+    with record.serialised(TASK):
+        said = registry.status(TASK)
+    assert (said["champion"], said["challenger"]) == (1, 3)
+    assert f"{TASK} is being changed by pid {os.getpid()} of " in said["note"]
+
+
+@pytest.mark.parametrize("copy", ["postgresql"], indirect=True)
+def test_a_lock_that_is_lost_before_the_alias_moves_moves_nothing(copy, database, monkeypatch):
+    crown = registry.crown
+    promote(1)
+
+    def late(version: versions.Version) -> None:
+        database.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'outplant pid%'"
+        )
+        crown(version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "crown", late)
+        with pytest.raises(connection.Down, match="does not answer"):
+            promote(2)
+    assert client().get_model_version_by_alias(TASK, "champion").version == 1
+    assert registry.status(TASK)["champion"] == 2  # for it is on record
 
 
 def test_a_kill_between_record_and_alias_is_repaired_by_the_next_command(copy):

@@ -122,6 +122,11 @@ def re_said(said: str, change: str) -> bool:
     return " has 2 lines, and line 3 was acted on" in said
 
 
+def test_a_reason_that_is_no_unicode_is_kept_as_far_as_it_is(store):
+    move(None, 1, reason="caf\udce9")  # as a terminal in another encoding gives it
+    assert record.read(TASK)[0]["reason"] == "caf?"
+
+
 def test_what_goes_on_from_a_mark_lacks_nothing(store):
     assert record.mark(TASK) == ""
     assert record.lacks(TASK, "") == ""
