@@ -14,10 +14,10 @@ def cells(entry: dict[str, Any]) -> tuple[str, ...]:
     """Write an entry of the record as text, one cell a column, each on one line."""
     old, new = (str(end["version"]) if end else "-" for end in (entry["from"], entry["to"]))
     verdict = "-" if entry["action"] == "rollback" else entry["verdict"]  # nothing was judged
-    forced = ", forced" if entry.get("forced") else ""
+    move = entry["action"] + (", forced" if entry.get("forced") else "")
     why = " ".join(entry.get("reason", "").split())
     when = entry["when"].removesuffix("+00:00").replace("T", " ")
-    return (when, entry["action"], old, new, verdict + forced, entry["who"], why)
+    return (when, move, old, new, verdict, entry["who"], why)
 
 
 def show(entries: list[dict[str, Any]], out: TextIO) -> None:

@@ -99,7 +99,7 @@ def append(task: str, entry: Entry) -> Entry:
         _follows(store.where, _entry(store.where, len(lines), lines[-1])["to"], entry["from"])
     when = datetime.now(UTC).isoformat(timespec="seconds")
     made = entry | {"task": task, "who": _who(), "when": when, "previous": _chain(lines)}
-    line = json.dumps(made, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(made, sort_keys=True, ensure_ascii=False).encode(errors="replace") + b"\n"
     store.add(len(lines) + 1, line)
     return made
 

@@ -103,8 +103,9 @@ def point(client: Client, found: Version, alias: str) -> None:
 
 def crown(client: Client, found: Version) -> None:
     """Let the champion's alias follow the record's last line, and note how far that goes."""
+    mark = record.mark(found.task)  # read in the session that has the lock: fails where it is lost
     client.set_registered_model_alias(found.task, CHAMPION, str(found.number))
-    client.set_registered_model_tag(found.task, MARK, record.mark(found.task))
+    client.set_registered_model_tag(found.task, MARK, mark)
 
 
 def behind(client: Client, task: str) -> str:

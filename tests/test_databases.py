@@ -3,6 +3,7 @@
 Sixteen processes move one champion, some of them are killed, and nothing is lost or doubled.
 """
 
+import os
 import shutil
 import signal
 from collections import Counter
@@ -17,7 +18,7 @@ from pipelines.record_database import TABLE
 from steps.core.entry import StepError
 from steps.core.files import read_json, write_json
 from steps.core.params import load
-from tests import postgres, tiny_project
+from tests import tiny_project
 from tests.stressed import VERSIONS, die, preloaded, stress
 from tests.tiny_project import STRONG, TASK
 
@@ -34,30 +35,37 @@ def project(tmp_path_factory) -> Path:
         return Path.cwd()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def full(request, project, tmp_path_factory) -> str:
+@pytest.fixture(scope="module")
+def sqlite(project, tmp_path_factory) -> str:
     """The URI of a registry with three versions, to be copied."""
-    if request.param == "sqlite":
-        folder = tmp_path_factory.mktemp("blank")
-        uri = f"sqlite:///{tiny_project.blank_registry(folder)}"
-    else:
-        uri = request.getfixturevalue("database").blank_registry()
+    folder = tmp_path_factory.mktemp("blank")
+    return fill(project, f"sqlite:///{tiny_project.blank_registry(folder)}")
+
+
+@pytest.fixture(scope="module")
+def postgresql(project, database) -> str:
+    """The same in PostgreSQL."""
+    return fill(project, database.blank_registry())
+
+
+def fill(project: Path, uri: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         for number in VERSIONS:
-            write_json(CHECKED, read_json(CHECKED) | {"run": f"{number} {request.param}"})
+            write_json(CHECKED, read_json(CHECKED) | {"run": f"{number} {uri}"})
             tiny_project.commit()
             assert registry.register(TASK, BUNDLE, REPORT)["number"] == number
     return uri
 
 
-@pytest.fixture
-def copy(request, full, project, tmp_path, monkeypatch) -> Path:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def copy(request, project, tmp_path, monkeypatch) -> Path:
     """A copy of project and registry, in which the test stands."""
+    full = request.getfixturevalue(request.param)
     shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
     monkeypatch.chdir(tmp_path / "copy")
-    if full.startswith("sqlite"):
+    if request.param == "sqlite":
         shutil.copy(full.removeprefix("sqlite:///"), "mlflow.db")
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     else:
@@ -90,7 +98,7 @@ def test_a_champion_moves_is_rolled_back_and_found_by_all(copy, capsys):
     ]
     assert [row[1:5] for row in rows[1:-1]] == [
         ["promote", "-", "1", "promote"],
-        ["promote", "1", "2", "inconclusive, forced"],
+        ["promote, forced", "1", "2", "inconclusive"],
         ["rollback", "2", "1", "-"],
     ]
 
@@ -103,6 +111,34 @@ def test_an_alias_that_was_moved_by_hand_follows_the_record_again(copy):
         1,
         f"{TASK}: the champion is version 1 again, as the record says (was 3)",
     )
+
+
+def test_status_waits_for_nobody_and_says_who_is_at_it(copy):
+    promote(1)
+    with record.serialised(TASK):
+        said = registry.status(TASK)
+    assert (said["champion"], said["challenger"]) == (1, 3)
+    assert f"{TASK} is being changed by pid {os.getpid()} of " in said["note"]
+
+
+@pytest.mark.parametrize("copy", ["postgresql"], indirect=True)
+def test_a_lock_that_is_lost_before_the_alias_moves_moves_nothing(copy, database, monkeypatch):
+    crown = registry.crown
+    promote(1)
+
+    def late(version: versions.Version) -> None:
+        database.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'outplant pid%'"
+        )
+        crown(version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "crown", late)
+        with pytest.raises(connection.Down, match="does not answer"):
+            promote(2)
+    assert client().get_model_version_by_alias(TASK, "champion").version == 1
+    assert registry.status(TASK)["champion"] == 2  # for it is on record
 
 
 def test_a_kill_between_record_and_alias_is_repaired_by_the_next_command(copy):
@@ -119,10 +155,10 @@ def test_a_kill_between_record_and_alias_is_repaired_by_the_next_command(copy):
     assert promotion.verify(TASK) == 3
 
 
-def test_a_record_whose_end_was_cut_moves_nothing_until_a_reason_is_given(copy, database):
+def test_a_record_whose_end_was_cut_moves_nothing_until_a_reason_is_given(copy, request):
     for version in VERSIONS:
         promote(version)
-    cut(database)
+    cut(request)
     assert "has 2 lines, and line 3 was acted on" in registry.status(TASK)["note"]
     assert registry.status(TASK)["champion"] == 3
     with pytest.raises(StepError, match=r"line 3 was acted on .* bring the whole record back"):
@@ -140,13 +176,13 @@ def test_a_record_whose_end_was_cut_moves_nothing_until_a_reason_is_given(copy, 
     assert promotion.history(TASK)[-1]["clauses"][-1]["passed"] is False
 
 
-def cut(server: postgres.Server) -> None:
+def cut(request: pytest.FixtureRequest) -> None:
     """Take the last line out, as only the owner of file or database can."""
     if connection.address().startswith("sqlite"):
         path = Path("promotions") / f"{TASK}.jsonl"
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
         return
-    name = connection.address().rpartition("/")[2]
+    name, server = connection.address().rpartition("/")[2], request.getfixturevalue("database")
     server.ask(f"ALTER TABLE {TABLE} DISABLE TRIGGER kept", name)
     server.ask(f"DELETE FROM {TABLE} WHERE number = 3", name)
 
@@ -179,7 +215,11 @@ def check(moves: int, kills: int) -> None:
         assert holder == ""
 
 
-@pytest.mark.parametrize("moves", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("copy", "moves"),
+    [("sqlite", 200), ("postgresql", 50), pytest.param("postgresql", 200, marks=pytest.mark.slow)],
+    indirect=["copy"],
+)
 def test_what_many_move_at_once_ends_with_one_champion_and_every_move_on_record(copy, moves):
     assert stress(copy, connection.address(), 16, moves, 0) == [0] * 16
     check(moves, 0)

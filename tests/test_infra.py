@@ -60,7 +60,7 @@ def test_secrets_come_from_the_environment():
         key: value
         for service in SERVICES.values()
         for key, value in service.get("environment", {}).items()
-        if re.search("PASSWORD|SECRET|KEY|URL|URI", key)
+        if re.search("PASSWORD|SECRET|KEY|URL|URI|RECORD", key)
     }
     assert values["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
     assert values["AWS_SECRET_ACCESS_KEY"] is None  # handed on, where it is set
@@ -73,6 +73,12 @@ def test_both_servers_keep_their_records_in_postgres():
     assert mlflow["MLFLOW_BACKEND_STORE_URI"].endswith("@postgres:5432/mlflow")
     assert prefect["PREFECT_API_DATABASE_CONNECTION_URL"].endswith("@postgres:5432/prefect")
     assert "CREATE DATABASE prefect" in COMPOSE["configs"]["databases"]["content"]
+
+
+def test_the_worker_records_promotions_where_the_server_has_its_own():
+    record = SERVICES["worker"]["environment"]["OUTPLANT_RECORD"]
+    store = SERVICES["mlflow"]["environment"]["MLFLOW_BACKEND_STORE_URI"]
+    assert record == store.replace("+psycopg2", "")
 
 
 def test_the_worker_serves_the_pool_of_the_deployments():

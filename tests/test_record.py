@@ -122,6 +122,11 @@ def re_said(said: str, change: str) -> bool:
     return " has 2 lines, and line 3 was acted on" in said
 
 
+def test_a_reason_that_is_no_unicode_is_kept_as_far_as_it_is(store):
+    move(None, 1, reason="caf\udce9")  # as a terminal in another encoding gives it
+    assert record.read(TASK)[0]["reason"] == "caf?"
+
+
 def test_what_goes_on_from_a_mark_lacks_nothing(store):
     assert record.mark(TASK) == ""
     assert record.lacks(TASK, "") == ""
@@ -307,7 +312,7 @@ def test_history_is_lines_of_cells_in_a_pipe_and_a_table_on_a_terminal(capsys, m
     forced = entry | {"forced": True, "verdict": "refuse", "from": version(1)}
     assert moves.cells(entry) == ("2026-11-21 12:00:00", "promote", "-", "2", "promote", "ann", "")
     assert moves.cells(back)[1:] == ("rollback", "2", "1", "-", "ann", "slow at [red]night")
-    assert moves.cells(forced)[4] == "refuse, forced"
+    assert moves.cells(forced)[1:5] == ("promote, forced", "1", "2", "refuse")
     moves.show([entry, back], sys.stdout)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("\t") == list(moves.COLUMNS)
