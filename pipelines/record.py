@@ -25,7 +25,6 @@ from typing import Any, Protocol
 from pipelines import connection, record_database, record_file
 from steps.core.entry import StepError
 
-DATABASE = "OUTPLANT_RECORD"  # where the registry is a server, whose database is not known here
 WAIT_SECONDS = 1800.0  # a holder may fetch gigabytes and let a bundle predict anew
 SILENT_SECONDS = 5.0
 Entry = dict[str, Any]
@@ -157,10 +156,10 @@ def _store(task: str) -> Store:
     me = f"pid {os.getpid()} of {_who()} on {socket.gethostname()}"
     uri = connection.address()
     if connection.is_server(uri):
-        uri = os.environ.get(DATABASE, "")
+        uri = os.environ.get(connection.RECORD, "")
         if uri and not record_database.serves(uri):
             raise StepError(
-                f"{DATABASE} names no PostgreSQL; "
+                f"{connection.RECORD} names no PostgreSQL; "
                 "expected postgresql://USER:PASSWORD@HOST/DATABASE, as the server's own"
             )
     if record_database.serves(uri):

@@ -23,7 +23,7 @@ LOG = Path("promotions") / f"{TASK}.jsonl"
 def store(request, tmp_path, monkeypatch) -> str:
     """Stand where there is no record yet; say of what kind it will be."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(record.DATABASE, raising=False)
+    monkeypatch.delenv(connection.RECORD, raising=False)
     if request.param == "postgresql":
         server = request.getfixturevalue("database")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.copy("template1"))
@@ -35,7 +35,7 @@ def shared(database, tmp_path, monkeypatch) -> postgres.Server:
     """A server of MLflow that does not matter here, and the record's own database."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv(record.DATABASE, database.copy("template1").replace("+psycopg2", ""))
+    monkeypatch.setenv(connection.RECORD, database.copy("template1").replace("+psycopg2", ""))
     return database
 
 
@@ -72,7 +72,7 @@ def tamper(change: str, number: int) -> None:
 
 def ask(query: str) -> list[tuple[object, ...]]:
     """Run a statement where the record is."""
-    uri = os.environ.get(record.DATABASE) or os.environ["MLFLOW_TRACKING_URI"]
+    uri = os.environ.get(connection.RECORD) or os.environ["MLFLOW_TRACKING_URI"]
     port, _, name = uri.rpartition(":")[2].partition("/")
     return postgres.Server(int(port)).ask(query, name)
 
@@ -231,14 +231,14 @@ def test_a_server_has_its_record_where_the_variable_says(shared, monkeypatch):
     record.verify(TASK)
     assert ask(f"SELECT count(*) FROM {TABLE}") == [(3,)]
     assert not LOG.exists()
-    monkeypatch.delenv(record.DATABASE)
+    monkeypatch.delenv(connection.RECORD)
     assert record.read(TASK) == []  # a file of this clone's
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "postgres://me:s3cr3t@host/x", "s3cr3t"])
 def test_a_variable_that_names_no_postgresql_is_told_without_its_secret(uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv(record.DATABASE, uri)
+    monkeypatch.setenv(connection.RECORD, uri)
     with pytest.raises(StepError, match="OUTPLANT_RECORD names no PostgreSQL; expected") as error:
         record.read(TASK)
     assert "s3cr3t" not in str(error.value)
@@ -290,10 +290,10 @@ def test_who_has_lost_the_lock_writes_nothing(shared):
 
 
 def test_rights_that_are_missing_are_told_in_one_line(shared, monkeypatch):
-    name = os.environ[record.DATABASE].rpartition("/")[2]
+    name = os.environ[connection.RECORD].rpartition("/")[2]
     ask("CREATE ROLE reader LOGIN PASSWORD 'other'")
     uri = f"postgresql://reader:other@127.0.0.1:{shared.port}/{name}"
-    monkeypatch.setenv(record.DATABASE, uri)
+    monkeypatch.setenv(connection.RECORD, uri)
     with pytest.raises(StepError, match="is refused: permission denied for schema") as error:
         move(None, 1)
     assert "\n" not in str(error.value)
