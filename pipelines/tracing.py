@@ -17,6 +17,7 @@ from steps.core.params import choose, load
 
 AT = re.compile(r"([^@]+)(?:@v?(\d+))?")
 HEX = re.compile(r"[0-9a-f]{8,64}")
+LEARNT, READ = "learnt from", "only read"
 UNTRACED = "was registered before versions kept their stages; run `dvc repro` at its commit"
 
 
@@ -126,6 +127,7 @@ def uses(what: str) -> Uses:
         wanted = traces.hashes(Path(what))[0]
     by_hash = not known and HEX.fullmatch(wanted) is not None
     found: list[Use] = []
+    others: list[tuple[Version, dict[str, Any]]] = []
     untraced: list[str] = []
     hashes: set[str] = set()
     for version in registry.everything():
@@ -140,13 +142,39 @@ def uses(what: str) -> Uses:
             hits = _by_name(kept["stages"], what)
         if hits:
             found.append(_use(version, kept["stages"], hits))
-        elif not folder or (by_hash and kept["unlisted"]):
+            continue
+        if folder:
+            others.append((version, kept))
+        if not folder or (by_hash and kept["unlisted"]):
             untraced.append(f"{version.task}@{version.number}")
     if len(hashes) > 1:
         raise StepError(
             f"{what} begins {len(hashes)} hashes: {', '.join(sorted(hashes))}; say more"
         )
-    return Uses(what, known or by_hash, found, untraced)
+    return Uses(what, known or by_hash, found + handed_on(found, others), untraced)
+
+
+def handed_on(found: list[Use], others: list[tuple[Version, dict[str, Any]]]) -> list[Use]:
+    """Find what started at a version that learnt from it, near and far: a base may be one.
+
+    An alias in the place of a number may have meant any version, and is taken for this one.
+    """
+    taught = [use for use in found if use.how == LEARNT]
+    exact = {f"models:/{use.task}/{use.version}" for use in taught}
+    alias = tuple(f"models:/{use.task}@" for use in taught)
+    more, left = [], []
+    for version, kept in others:
+        pins = ((source, line) for source, lines in kept["pins"].items() for line in lines)
+        hits = {
+            f"fetch@{source}": f"{source} pins {line}"
+            for source, line in pins
+            if line in exact or line.startswith(alias)
+        }
+        if hits:
+            more.append(_use(version, kept["stages"], hits))
+        else:
+            left.append((version, kept))
+    return [*more, *handed_on(more, left)] if more else []
 
 
 def _by_name(stages: lineage.Entries, name: str) -> dict[str, str]:
@@ -183,7 +211,7 @@ def _by_hash(
 
 def _use(found: Version, stages: lineage.Entries, hits: dict[str, str]) -> Use:
     taught = learnt.learnt(stages, found.task, found.recipe)
-    how = "learnt from" if taught.intersection(hits) else "only read"
+    how = LEARNT if taught.intersection(hits) else READ
     champion = _champions(found.task).get(found.lineage, "never")
     said = sorted(set(hits.values()))
     return Use(found.task, found.number, found.recipe, how, champion, found.commit, said)

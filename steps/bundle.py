@@ -56,8 +56,9 @@ def bundle(
     """Put the winner's best validation seed into `out`; return what bundle.json says."""
     winner, seed = comparison["winner"], comparison["seed"]
     save_bundle_model(start, candidate, seed, out)
-    loads_in = ["mlflow", "transformers"] if export(out) else ["mlflow"]
     scores = comparison["candidates"][winner]
+    said_at = (scores.get("temperatures") or {}).get(str(seed)) or 1.0
+    loads_in = ["mlflow", "transformers"] if export(out, said_at) else ["mlflow"]
     about = {
         "task": comparison["task"],
         "type": comparison["type"],
@@ -94,7 +95,7 @@ def decided(comparison: dict[str, Any]) -> str:
     names = ("winner", "seed", "metric", "baseline", "verdict")
     found: dict[str, Any] = {name: comparison[name] for name in names}
     found["candidates"] = {
-        name: [scores[part] for part in ("test", "slices")]
+        name: [scores.get(part) for part in ("test", "slices", "temperatures")]
         for name, scores in comparison["candidates"].items()
     }
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()

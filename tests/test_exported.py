@@ -75,7 +75,7 @@ def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pipeline_gives_each_word_the_same_entity(family, bases, tmp_path):
     bundle = bundled(tmp_path, bases[family], "tokens")
     before = load_predictor(bundle).predict(texts := texts_of("tokens", tmp_path))
-    assert export(bundle)
+    assert export(bundle, 1.0)
     assert load_predictor(bundle).predict(texts) == before
     assert any(answer["entities"] for answer in before)
     for text, answer, said in zip(texts, before, here("token", bundle, texts), strict=True):
@@ -114,7 +114,7 @@ def spans(text: str, said: list[dict[str, Any]], last: bool) -> list[tuple[int, 
 def test_a_pipeline_gives_each_text_the_same_answer(family, kind, bases, tmp_path):
     bundle = bundled(tmp_path, bases[family], kind, pool="first")
     before = load_predictor(bundle).predictions(texts := texts_of(kind, tmp_path))
-    assert export(bundle)
+    assert export(bundle, 1.0)
     assert [one.value for one in load_predictor(bundle).predictions(texts)] == [
         one.value for one in before
     ]
@@ -129,10 +129,22 @@ def test_a_pipeline_gives_each_text_the_same_answer(family, kind, bases, tmp_pat
             assert [*scores.values()] == pytest.approx([one.value], abs=0.01)
 
 
+def test_probabilities_are_said_at_the_temperature_and_labels_stay(bases, tmp_path):
+    bundle = bundled(tmp_path, bases["bert"], "classification", pool="first")
+    before = load_predictor(bundle).predict(texts := texts_of("classification", tmp_path))
+    assert export(bundle, 2.0)
+    assert load_predictor(bundle).predict(texts) == before  # which divides by it itself
+    for one, said in zip(before, here("text", bundle, texts), strict=True):
+        cooler = {label: share**0.5 for label, share in one["probabilities"].items()}
+        assert said[0]["label"] == one["label"]
+        expected = cooler[one["label"]] / sum(cooler.values())
+        assert said[0]["score"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_another_process_loads_it_offline_from_another_folder(bases, tmp_path):
     bundle = bundled(tmp_path, bases["bert"], "pairs", pool="first")
     predictor = load_predictor(bundle)
-    assert export(bundle)
+    assert export(bundle, 1.0)
     items = [{"text": PAIRS["text"], "pair": PAIRS["text_pair"]}]
     said = asked("text-classification", bundle, [PAIRS])
     best = max(said[0], key=lambda answer: answer["score"])
@@ -152,17 +164,17 @@ def test_what_transformers_has_no_head_for_is_left_as_it_is(name, knobs, bases, 
     kind = "classification" if "pool" in knobs else "tokens"
     bundle = bundled(tmp_path, bases["bert"], kind, name, **knobs)
     before = {file.name: file.read_bytes() for file in bundle.iterdir()}
-    assert not export(bundle)
+    assert not export(bundle, 1.0)
     assert {file.name: file.read_bytes() for file in bundle.iterdir()} == before
 
 
 def test_a_family_whose_head_is_another_is_left_as_it_is(bases, tmp_path):
-    assert not export(bundled(tmp_path, bases["modernbert"], "tokens"))
+    assert not export(bundled(tmp_path, bases["modernbert"], "tokens"), 1.0)
 
 
 def test_a_bundle_says_in_its_configuration_what_its_labels_are(bases, tmp_path):
     bundle = bundled(tmp_path, bases["bert"], "classification", pool="first")
-    export(bundle)
+    export(bundle, 1.0)
     config = read_json(bundle / "config.json")
     assert config["id2label"] == {"0": "doc", "1": "feature", "2": "fix"}
     assert config["architectures"] == ["BertForSequenceClassification"]

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,23 @@ def lock(**stages: tuple[list[str], str]) -> lineage.Entries:
         }
         for name, (deps, out) in stages.items()
     }
+
+
+def test_what_started_at_a_version_that_learnt_from_it_is_found_near_and_far():
+    stages = lock(
+        finetune__t_r=(["starts/r"], "candidates/t/r"),
+        prepare__r=(["data/raw/base"], "starts/r"),
+        fetch__base=([], "data/raw/base"),
+    )
+    one = registry.version(TASK, 1)
+    near, far, other = (replace(one, task="t", recipe="r", number=number) for number in (4, 5, 6))
+    pins = {near: f"models:/{TASK}/1", far: "models:/t@champion", other: f"models:/{TASK}/2"}
+    others = [(v, {"stages": stages, "pins": {"base": [line]}}) for v, line in pins.items()]
+    seen = tracing.Use(TASK, 1, "good", tracing.LEARNT, "never", "", [])
+    found = tracing.handed_on([seen], others)
+    assert [(use.version, use.how) for use in found] == [(4, "learnt from"), (5, "learnt from")]
+    assert found[0].found == [f"base pins models:/{TASK}/1"]
+    assert tracing.handed_on([replace(seen, how=tracing.READ)], others) == []
 
 
 def test_weights_learn_from_an_adaptations_corpora_and_not_from_those_it_is_kept_apart_from():

@@ -83,8 +83,11 @@ PROBLEMS = {
 }
 
 
-def export(bundle: Path) -> bool:
-    """Let a bundle's own files be loaded by transformers.pipeline; say whether they can be."""
+def export(bundle: Path, temperature: float) -> bool:
+    """Let a bundle's own files be loaded by transformers.pipeline; say whether they can be.
+
+    There probabilities are said at this temperature: the head's weights are divided by it.
+    """
     about = read_json(bundle / ABOUT) if (bundle / ABOUT).exists() else {"shape": {}}
     if any(about["shape"].get(name) != value for name, value in PLAIN.items()):
         return False
@@ -94,6 +97,7 @@ def export(bundle: Path) -> bool:
     known = kind in TEXTS and about["shape"]["pool"] == "first" if whole else kind in WORDS
     if not known or set(head) != LINEAR or output not in PROBLEMS:
         return False
+    head = {part: weights / np.float32(temperature) for part, weights in head.items()}
     prefix, name, made = WORDS[kind][0], *(_of_text if whole else _of_words)(kind, head)
     encoder = {f"{prefix}.{key}": part for key, part in load_file(bundle / WEIGHTS).items()}
     save_file(encoder | made, bundle / WEIGHTS, metadata={"format": "pt"})
