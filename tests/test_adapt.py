@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 import yaml
 
 from steps.core.files import digest, read_json, write_json, write_rows
+from steps.transfer.loop import half
 from tests.forked import Stage, run
 from tests.tiny import WORDS, make_base
 
@@ -191,7 +193,8 @@ def test_two_ranks_take_the_steps_of_one(whole_run, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     curves.append([row["loss"] for row in read_json(folder / "plot.json")])
-    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    bound = 1e-4 if half(torch.device("cpu")) is None else 5e-3  # halves have three digits
+    assert curves[0] == pytest.approx(curves[1], abs=bound)
     said = read_json(folder / "metrics.json")
     assert said["device_seconds"] == pytest.approx(2 * said["seconds"], abs=0.11)
 

@@ -112,7 +112,7 @@ def spans(text: str, said: list[dict[str, Any]], last: bool) -> list[tuple[int, 
 @pytest.mark.parametrize("family", sorted(TEXTS.keys() & FAMILIES.keys()))
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_a_pipeline_gives_each_text_the_same_answer(family, kind, bases, tmp_path):
-    bundle = bundled(tmp_path, bases[family], kind, pool="first")
+    bundle = bundled(tmp_path, bases[family], kind, pooling="first")
     before = load_predictor(bundle).predictions(texts := texts_of(kind, tmp_path))
     assert export(bundle, 1.0)
     assert [one.value for one in load_predictor(bundle).predictions(texts)] == [
@@ -130,7 +130,7 @@ def test_a_pipeline_gives_each_text_the_same_answer(family, kind, bases, tmp_pat
 
 
 def test_probabilities_are_said_at_the_temperature_and_labels_stay(bases, tmp_path):
-    bundle = bundled(tmp_path, bases["bert"], "classification", pool="first")
+    bundle = bundled(tmp_path, bases["bert"], "classification", pooling="first")
     before = load_predictor(bundle).predict(texts := texts_of("classification", tmp_path))
     assert export(bundle, 2.0)
     assert load_predictor(bundle).predict(texts) == before  # which divides by it itself
@@ -142,7 +142,7 @@ def test_probabilities_are_said_at_the_temperature_and_labels_stay(bases, tmp_pa
 
 
 def test_another_process_loads_it_offline_from_another_folder(bases, tmp_path):
-    bundle = bundled(tmp_path, bases["bert"], "pairs", pool="first")
+    bundle = bundled(tmp_path, bases["bert"], "pairs", pooling="first")
     predictor = load_predictor(bundle)
     assert export(bundle, 1.0)
     items = [{"text": PAIRS["text"], "pair": PAIRS["text_pair"]}]
@@ -157,11 +157,11 @@ def test_another_process_loads_it_offline_from_another_folder(bases, tmp_path):
         ("full", {"crf": True}),
         ("full", {"wide": True}),
         ("full", {"dropped_layers": 1}),
-        ("full", {"pool": "mean"}),
+        ("full", {"pooling": "mean"}),
     ],
 )
 def test_what_transformers_has_no_head_for_is_left_as_it_is(name, knobs, bases, tmp_path):
-    kind = "classification" if "pool" in knobs else "tokens"
+    kind = "classification" if "pooling" in knobs else "tokens"
     bundle = bundled(tmp_path, bases["bert"], kind, name, **knobs)
     before = {file.name: file.read_bytes() for file in bundle.iterdir()}
     assert not export(bundle, 1.0)
@@ -173,9 +173,9 @@ def test_a_family_whose_head_is_another_is_left_as_it_is(bases, tmp_path):
 
 
 def test_a_bundle_says_in_its_configuration_what_its_labels_are(bases, tmp_path):
-    bundle = bundled(tmp_path, bases["bert"], "classification", pool="first")
+    bundle = bundled(tmp_path, bases["bert"], "classification", pooling="first")
     export(bundle, 1.0)
     config = read_json(bundle / "config.json")
     assert config["id2label"] == {"0": "doc", "1": "feature", "2": "fix"}
     assert config["architectures"] == ["BertForSequenceClassification"]
-    assert full.Settings(strategy="full", **KNOBS).pool == "mean"
+    assert full.Settings(strategy="full", **KNOBS).pooling == "mean"

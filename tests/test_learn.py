@@ -51,6 +51,7 @@ def params(kind: str, curve: dict[str, Any]) -> None:
     found |= {"tasks": {"toy": task}, "seeds": [1, 2]}
     found["recipes"] = {"baseline": found["recipes"]["baseline"]}
     found["judge"]["resamples"] = 200
+    found["gate"]["minimum"] = {}
     write_text(Path("params.yaml"), yaml.safe_dump(found))
     load.cache_clear()
 

@@ -37,6 +37,7 @@ def project(
         "full": FULL | (changed or {}),
     }
     params["seeds"] = list(seeds)
+    params["gate"]["minimum"] = {}
     write_text(folder / "params.yaml", yaml.safe_dump(params))
     (folder / "start").symlink_to(base)
     rows = classified(36)

@@ -21,8 +21,8 @@ class Settings(Training):
     """`layer_decay`: a layer's learning rate is so many times that of the one above it (Howard and
     Ruder 2018, 3.1). `reinitialised_layers`, `dropped_layers`: of the last. `crf`: neighbouring
     words' classes are weighed together. `wide`: plain features are read beside the encoder's (Cheng
-    et al. 2016, arXiv:1606.07792). `beams`: a text that is written is the best of so many. `pool`:
-    a text's vector; transformers' own heads read the first token's, so its pipelines load that.
+    et al. 2016, arXiv:1606.07792). `beams`: a text that is written is the best of so many.
+    `pooling`: a text's vector; the first token's is what transformers' own heads read.
     """
 
     strategy: Literal["full"]
@@ -32,7 +32,7 @@ class Settings(Training):
     crf: bool = False
     wide: bool = False
     beams: int = Field(1, ge=1)
-    pool: Literal["mean", "first"] = "mean"
+    pooling: Literal["mean", "first"] = "mean"
 
 
 def seeded(settings: Settings) -> bool:
@@ -45,8 +45,8 @@ def fit(
     from steps.transfer.networks import Shape
     from steps.transfer.networks.tuning import begin, decayed, tune
 
-    given = {name: getattr(settings, name) for name in ("crf", "wide", "beams", "pool")}
-    shape = Shape(dropped=settings.dropped_layers, **given)
+    given = {name: getattr(settings, name) for name in ("crf", "wide", "beams")}
+    shape = Shape(dropped=settings.dropped_layers, pool=settings.pooling, **given)
     made = begin(material, settings, shape, start, seed, settings.reinitialised_layers)
     groups = decayed(made, settings, settings.layer_decay)
     return tune(made, material, settings, groups, (seed, out))
