@@ -60,6 +60,11 @@ def address() -> str:
 def at(uri: str, record: str) -> Iterator[None]:
     """Mean another registry meanwhile; `record`: the database of its record, where it has one."""
     before = {name: os.environ.get(name) for name in (TRACKING, RECORD)}
+    if "://" not in uri:
+        raise StepError(
+            f"--registry is {uri!r}; expected an MLflow's address, such as http://HOST:5000, "
+            "postgresql://HOST/NAME or sqlite:////FOLDER/mlflow.db"
+        )
     if uri.rstrip("/") == address().rstrip("/"):
         raise StepError(f"{shown(uri)} is the registry that is used here; name another")
     os.environ.update({TRACKING: uri, RECORD: record})

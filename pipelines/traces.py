@@ -103,8 +103,9 @@ def _pins(stages: lineage.Entries) -> dict[str, list[str]]:
         about = lineage.values(entry).get(f"sources.{source}", {})
         path = Path(about.get("path", ""))
         if about.get("kind") in PINNED and path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            found[source] = [line.strip() for line in lines if line.strip()]
+            whole = path.read_text(encoding="utf-8").replace("\\\n", " ")
+            lines = (" ".join(line.split()) for line in whole.splitlines())
+            found[source] = [line for line in lines if line and not line.startswith("#")]
     return found
 
 

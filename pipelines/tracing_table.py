@@ -91,7 +91,8 @@ def _data(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield f"corpus {name}", version, _yes(about), f"from source {about['source']}"
     for name, about in found["sources"].items():
         version = about["raw"].removesuffix(".dir")[:SHORT]
-        yield f"source {name}", version, _yes(about), "\n".join(about["pins"])
+        pins = (line.partition(" --hash")[0] for line in about["pins"])  # hashes: --json
+        yield f"source {name}", version, _yes(about), "\n".join(pins)
 
 
 def _yes(about: dict[str, Any]) -> str:

@@ -93,6 +93,8 @@ def test_a_file_that_arrives_as_another_is_not_registered(other, monkeypatch):
 
 
 def test_the_registry_that_is_used_here_is_no_other():
+    with pytest.raises(StepError, match="--registry is 'prod'; expected an MLflow's address"):
+        handover.promote(TASK, None, ("prod", ""), False, "")
     with pytest.raises(StepError, match="is the registry that is used here; name another"):
         hand_over(connection.address())
 

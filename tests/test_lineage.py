@@ -49,7 +49,8 @@ def wire() -> None:
     params["tasks"][TASK]["source"] = "labels"
     params["adaptations"] = {}
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    Path("pins.txt").write_text("law==1.0 --hash=sha256:" + "ab12" * 16 + "\n")
+    pin = "law==1.0 \\\n    --hash=sha256:" + "ab12" * 16
+    Path("pins.txt").write_text(f"# MIT\n{pin}\n")
     stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
     for name, over, dep, out in (
         ("fetch", "sources", "pins.txt", "data/raw/${key}"),
