@@ -2,7 +2,7 @@
 
     python -m tests.bench.judge
 
-Simulated candidates have 3 seeds and 500 items. Seeds of one recipe disagree on an eighth of the
+Simulated candidates have 3 seeds and 500 items. Seeds of one recipe disagree on a twelfth of the
 items, two recipes on a sixth, and seeds' scores spread by half a point and more. Real ones are
 retrains of one recipe (TF-IDF, linear SVM) on other samples of the demo's task `changes`,
 which is fetched and read first where it is not there. Prints one JSON line a result, the summary
@@ -30,8 +30,8 @@ from steps.judge.values import Array
 
 LABELS = [f"label{i}" for i in range(6)]
 ITEMS, SEEDS, RESAMPLES = 10_000, 3, 10_000  # of the measure of speed
-PAIRS, PAIR_ITEMS = 1000, 500
-EASE, WIDTH, TASTE = 2.5, 5.0, 1.4  # of items in logits: mean, spread; by how much recipes differ
+PAIRS, GAIN_PAIRS, PAIR_ITEMS = 1000, 2000, 500
+EASE, WIDTH, TASTE = 2.5, 8.0, 2.6  # of items in logits: mean, spread; by how much recipes differ
 JUDGE = Judge(resamples=2000, confidence=0.95, min_slice=20, seed=11)
 EXAMPLES = Path("data/examples/changes/examples")
 RETRAINS, TRAINED_ON, POOL = 150, (600, 1200), 1500
@@ -129,9 +129,9 @@ def simulate() -> dict[str, Any]:
 
     def run(gain: float, spread: float, taste: float) -> dict[str, Any]:
         what = f"gain {gain:.2f}, seeds {spread}, {'two recipes' if taste else 'one recipe'}"
-        sides = made.pairs(gain, spread, taste, PAIRS)
-        counts = ((_counts(a), _counts(b)) for a, b in sides)
-        return judged(counts, accuracy, what, PAIRS)
+        many = GAIN_PAIRS if gain else PAIRS
+        counts = ((_counts(a), _counts(b)) for a, b in made.pairs(gain, spread, taste, many))
+        return judged(counts, accuracy, what, many)
 
     spreads = (0.0, 0.005, 0.02, 0.04)
     null = [run(0.0, spread, taste) for spread in spreads for taste in (0.0, TASTE)]
