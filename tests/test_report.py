@@ -293,3 +293,17 @@ def test_explanations_that_are_turned_off_are_said_to_be(project: Path) -> None:
     assert "attributions" not in found["errors"][0]
     html = drawn(held, comparison | found)
     assert "Explanations are turned off (explain.method in params.yaml)." in html
+
+
+def test_the_reliability_plot_has_the_winner_at_its_temperature_too(project: Path) -> None:
+    tiny_project.make({"baseline": WEAK, "good": STRONG})
+    found = run_stage("one")
+    held = stage.held(found, Path("data/splits") / TASK, Path("predictions") / TASK)
+    plain = drawn(held, found)
+    winner = found["candidates"][found["winner"]] | {"temperatures": {"1": 3.0, "2": 3.0}}
+    warm = drawn(held, found | {"candidates": found["candidates"] | {found["winner"]: winner}})
+    said = "Grey: good at its temperature"
+    assert said in warm
+    assert said not in plain
+    plots = [page.split("calibration: share right")[1].split("</svg>")[0] for page in (plain, warm)]
+    assert plots[1].count("<path") > plots[0].count("<path")

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from steps.judge.calibration import calibration, corrects
+from steps.judge.calibration import calibration, corrects, scaled_confidences
 from steps.judge.contest import Contest
 from steps.judge.learning_plot import learning_plot
 from steps.judge.plots import Row, calibration_plot, differences, forest, role
@@ -124,7 +124,9 @@ def _worse(row: Mapping[str, Any]) -> str:
 def _curves(
     comparison: Mapping[str, Any], evidence: Evidence
 ) -> dict[str, Sequence[Mapping[str, float]]]:
-    """Calibration on test of winner and baseline, all seeds together."""
+    """Calibration on test of winner and baseline, all seeds together; in the colour of the others
+    the winner's at the temperatures that its bundle answers by, where these change anything.
+    """
     references = evidence.contest.references["test"]
     texts = [example["text"] for example in references.examples]
     found = {}
@@ -137,4 +139,10 @@ def _curves(
         ]
         curve = calibration(said.confidences.ravel().tolist(), right, evidence.bins)["curve"]
         found[role(comparison, name)] = curve
+        at = comparison["candidates"][name].get("temperatures") or {}
+        shares = said.probabilities
+        if name == comparison["winner"] and set(at.values()) - {1.0} and shares is not None:
+            each = [at[str(seed)] for seed in said.seeds]
+            sure = scaled_confidences(references.kind, shares, each)
+            found["other"] = calibration(sure.ravel().tolist(), right, evidence.bins)["curve"]
     return found
