@@ -75,6 +75,16 @@ def test_the_interval_is_bca_as_scipy_has_it() -> None:
     assert found.high == pytest.approx(theirs.confidence_interval.high + widened, abs=0.02)
 
 
+@pytest.mark.parametrize("far", [50.0, -50.0])
+def test_one_item_far_out_leaves_an_interval_around_the_value(far: float) -> None:
+    scores = np.concatenate([np.random.default_rng(10).normal(0, 0.01, 39), [far]])
+    found = interval(counts_of(scores[None]), METRICS["mae"], JUDGE)
+    assert -50 < found.low <= found.value <= found.high < 50
+    both = paired(counts_of(scores[None]), counts_of(np.zeros((1, 40))), METRICS["mae"], JUDGE)
+    assert 0 < both.p <= 1
+    assert verdict(both) == "inconclusive"
+
+
 def test_with_one_seed_items_alone_are_judged() -> None:
     draw = np.random.default_rng(6)
     a, b = ((draw.random((1, 300)) < share).astype(float) for share in (0.8, 0.6))

@@ -17,6 +17,7 @@ from steps.judge.values import Array
 
 POWER = 0.8  # of the minimum detectable effect
 NORMAL = NormalDist()
+LEAST = 1e-6  # of a divisor that one item far out would turn below zero
 
 
 class Spread(NamedTuple):
@@ -122,9 +123,9 @@ def _share_below(draws: Array, value: float) -> float:
 
 
 def _bca(draws: Array, shape: _Shape, z: float) -> tuple[float, float]:
-    bias, acceleration = shape
+    ends = (shape.bias - z, shape.bias + z)
     levels = [
-        NORMAL.cdf(bias + (bias + side) / (1 - acceleration * (bias + side))) for side in (-z, z)
+        NORMAL.cdf(shape.bias + end / max(LEAST, 1 - shape.acceleration * end)) for end in ends
     ]
     low, high = np.quantile(draws, levels)
     return float(low), float(high)
@@ -136,7 +137,7 @@ def _sd_to_zero(value: float, draws: Array, shape: _Shape, sd: float) -> float:
     if min(share, 1 - share) * len(draws) < 1:
         return sd
     off = quantile(share) - shape.bias
-    z = off / (1 + shape.acceleration * off) - shape.bias
+    z = off / max(LEAST, 1 + shape.acceleration * off) - shape.bias
     return -value / z if z * value < 0 else sd
 
 
