@@ -57,6 +57,8 @@ def compare(references: Path, a: str, b: str, metric: str, column: str | None = 
     measure = choose(metric, METRICS, "metric")
     truth = read_truth(references, measure)
     sides = [read_side(said, truth) for said in (a, b)]
+    if measure.name == "perplexity":
+        _check_losses(sides)
     labels = _labels(truth, sides)
     old, new = (stack(measure, truth.values, side.values, labels) for side in sides)
     drawn = Resamples({"a": old, "b": new}, measure, JUDGE)
@@ -70,6 +72,16 @@ def compare(references: Path, a: str, b: str, metric: str, column: str | None = 
         exact and dict(zip(("only_b", "only_a", "p"), exact, strict=True)),
         _slices(truth, old, new, measure, column) if column else [],
     )
+
+
+def _check_losses(sides: Iterable[Side]) -> None:
+    for side in sides:
+        for at, said in enumerate((one for values in side.values for one in values), 1):
+            if not {"loss", "words"} <= said.keys():
+                raise StepError(
+                    f"{side.name}: prediction {at} has no `loss` and `words`, which make"
+                    " perplexity; give both, or take rouge_l"
+                )
 
 
 def _labels(truth: Truth, sides: Iterable[Side]) -> list[str]:

@@ -81,7 +81,7 @@ def gather(params: Params, challenger: Side, champion: Side | None) -> Facts:
     bench = Bench(references, metric, params.judge, section.slices)
     own = _statistics([challenger], bench)[0]
     facts = _alone(challenger, bench, own)
-    baseline = _baseline(params.gate.baseline, challenger, bench)
+    baseline = _baseline(params.gate.baseline, challenger, bench, own)
     rivals: dict[str, Any] = {"baseline": baseline}
     slices: dict[str, Difference] = {}
     pair = _pair(challenger, champion, bench) if champion else None
@@ -137,14 +137,13 @@ def _compared(facts: Facts, bench: Bench, own: Array, rivals: dict[str, Any]) ->
     return replace(whole, clean=apart)
 
 
-def _baseline(name: str, challenger: Side, bench: Bench) -> Pair | str | None:
+def _baseline(name: str, challenger: Side, bench: Bench, own: Array) -> Pair | str | None:
     """Counts of challenger and baseline; a text where they cannot be had, None if it is itself.
 
     The one it was compared with, or where the test set has changed since, the one that is here.
     """
     if challenger.version.recipe == name:
         return None
-    own = _statistics([challenger], bench)[0]
     for folder in (challenger.evidence / "baseline", PREDICTIONS / challenger.version.task / name):
         if not (folder / "candidate.json").exists():
             continue

@@ -154,10 +154,13 @@ def _reference(path: Path, at: int, row: Row, kind: str) -> Value:
 
 
 def _prediction(path: Path, at: int, row: Row, name: str, kind: str) -> Value:
+    if name not in row:
+        raise _wrong(path, at, row, name, f"what the rows before it have as {name!r}")
     if kind == "question_answering":
         return str(row[name] if row[name] is not None else "")
     if kind == "generation":
-        return row[name] if isinstance(row[name], dict) else {"text": str(row[name])} | _loss(row)
+        said = row[name] if isinstance(row[name], dict) else row | {"text": str(row[name])}
+        return {"text": str(said.get("text", ""))} | _loss(path, at, said)
     if kind == "retrieval":
         rank = str(row[name])
         if not rank.isdigit() or int(rank) < 1:
@@ -166,8 +169,12 @@ def _prediction(path: Path, at: int, row: Row, name: str, kind: str) -> Value:
     return _value(path, at, row, kind, name)
 
 
-def _loss(row: Row) -> dict[str, float]:
-    return {name: float(row[name]) for name in ("loss", "words") if row.get(name) is not None}
+def _loss(path: Path, at: int, row: Row) -> dict[str, float]:
+    """What perplexity is made of, where it is there: the sum of losses, and of how many words."""
+    try:
+        return {name: float(row[name]) for name in ("loss", "words") if row.get(name) is not None}
+    except (TypeError, ValueError):
+        raise _wrong(path, at, row, "loss", "a number, as `words` beside it") from None
 
 
 def _value(path: Path, at: int, row: Row, kind: str, name: str) -> Value:

@@ -200,3 +200,22 @@ def test_rows_without_ids_are_taken_in_order_and_must_be_as_many(room: Path) -> 
     write("q.jsonl", [{"label": "doc"}])
     with pytest.raises(StepError, match=r"has 1 rows and r\.jsonl 2"):
         compare(Path("r.jsonl"), "p.jsonl", "q.jsonl", "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows", "said"),
+    [
+        ("perplexity", [{"text": "a"}], "prediction 1 has no `loss` and `words`"),
+        ("perplexity", [{"text": "a", "loss": "x", "words": 1}], "loss is 'x'; expected a number"),
+        ("mrr", [{"rank": 1}, {}], "row 2: rank is None; expected what the rows before it"),
+        ("mrr", [{"rank": 1}, {"rank": 0}], "row 2: rank is 0; expected a rank, 1 for the first"),
+    ],
+)  # fmt: skip
+def test_a_prediction_that_lacks_what_its_metric_takes_is_one_line(
+    metric: str, rows: list[dict[str, Any]], said: str, room: Path
+) -> None:
+    write("truth.jsonl", [{"target": "a"}] * len(rows))
+    write("said.jsonl", rows)
+    done = run("truth.jsonl", "said.jsonl", "said.jsonl", "--metric", metric)
+    assert done.exit_code == 1, done.output
+    assert said in done.stderr
