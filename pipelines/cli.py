@@ -82,8 +82,14 @@ def _check() -> None:
 
 
 @app.command()
-def train() -> None:
-    """Run what is stale in dvc.yaml as a Prefect flow, stage by stage.
+def train(
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Let workers run the stages; infra/README.md.")
+    ] = False,
+    queue: Annotated[str, typer.Option(help="Theirs: urgent, default or nightly.")] = "default",
+    branch: Annotated[str, typer.Option(help="Commit dvc.lock to it, and push.")] = "",
+) -> None:
+    """Run what is stale in dvc.yaml as a Prefect flow: what can, side by side.
 
     PREFECT_API_URL names the server that shows the run; without it a temporary one is started.
     """
@@ -99,17 +105,17 @@ def train() -> None:
         for stage in todo:
             stages.run(stage.name)
     else:
-        _train_as_flow()
+        _train_as_flow(fleet, queue, branch)
     typer.echo(f"done in {time.monotonic() - started:.0f} s; see `outplant status`")
 
 
-def _train_as_flow() -> None:
+def _train_as_flow(fleet: bool, queue: str, branch: str) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     typer.echo("starting Prefect", err=True)
     from pipelines import training
 
     training.show_lines()
-    training.train()
+    training.train(fleet, queue, branch)
 
 
 @app.command()

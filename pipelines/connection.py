@@ -14,7 +14,7 @@ from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 
 TRACKING, RECORD = "MLFLOW_TRACKING_URI", "OUTPLANT_RECORD"
 NAME = re.compile(r"[^\w.]+")
@@ -47,7 +47,7 @@ FULL = re.compile(rf"\[Errno (?:{ENOSPC}|{EDQUOT}|{EFBIG})\]|disk is full")
 REFUSED = re.compile(r"failed with error code 5\d\d")  # 507, say: MLflow does not ask again
 
 
-class Down(StepError):
+class Down(TryAgain):
     """MLflow does not answer or takes no more: what is pending is caught up by the next run."""
 
 

@@ -6,6 +6,8 @@ is new. A tracker that is down or slow costs a warning, and neither the stage no
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -20,15 +22,18 @@ LAST_SECONDS = 10.0  # how long the end of a stage waits for the last of it
 Row = dict[str, float]
 
 
-def tailed(stage: str, work: Callable[[], str], warn: Callable[[str], None]) -> str:
+def tailed(
+    stage: str, work: Callable[[], str], warn: Callable[[str], None], tell: Callable[[Row], None]
+) -> str:
     """Do the work of a stage (`stages.run`) and return what it does.
 
-    Of a stage adapt@NAME the losses go to MLflow meanwhile; what goes wrong there is a warning.
+    Of a stage adapt@NAME the losses go to MLflow meanwhile, and the newest row to `tell`; what goes
+    wrong there is a warning.
     """
     kind, _, name = stage.partition("@")
     if kind != "adapt":
         return work()
-    tail = Tail(name, warn)
+    tail = Tail(name, warn, tell)
     became, status = "", "KILLED"
     tail.start()
     try:
@@ -45,15 +50,16 @@ def tailed(stage: str, work: Callable[[], str], warn: Callable[[str], None]) -> 
 class Tail:
     """Follows the newest history of an adaptation, from when its stage starts."""
 
-    def __init__(self, name: str, warn: Callable[[str], None]) -> None:
-        self.name, self.warn = name, warn
+    def __init__(self, name: str, warn: Callable[[str], None], tell: Callable[[Row], None]) -> None:
+        self.name, self.warn, self.tell = name, warn, tell
         self.old = {path: _stamp(path) for path in _histories(name)}  # of runs before this one
         self.file: Growing | None = None
         self.rows: list[Row] = []  # read, and not yet taken by MLflow
         self.key = ""  # the name of the checkpoints' folder, the same where the run goes on
         self.status, self.ran, self.failing = "RUNNING", False, False
         self.over = Event()
-        self.thread = Thread(target=self._follow, name=f"history of {name}", daemon=True)
+        follow = partial(copy_context().run, self._follow)  # whoever is told may look at its run
+        self.thread = Thread(target=follow, name=f"history of {name}", daemon=True)
 
     def start(self) -> None:
         self.thread.start()
@@ -76,8 +82,12 @@ class Tail:
         """Log what is new; False where that fails, which is said once."""
         try:
             self._read()
+            if self.rows:
+                self.tell(self.rows[-1])
             if self.key and (self.rows or status != "RUNNING"):
-                registry.log_history(self.key, self.name, self.rows, status)
+                registry.log_history(
+                    self.key, self.name, [_logged(row) for row in self.rows], status
+                )
         except (StepError, OSError) as error:
             self._say(str(error))
             return False
@@ -140,9 +150,14 @@ def _row(line: bytes) -> Row | None:
         said = json.loads(line) if line.endswith(b"\n") else {}
         row = {name: float(said[name]) for name in ("step", "tokens", "loss", "learning_rate")}
         speed = row["tokens"] / max(float(said["seconds"]), 1e-9)  # both are since the first step
+        row["steps"] = float(said.get("steps", row["step"]))  # of the whole; what is done lacks it
     except (ValueError, TypeError, KeyError):
         return None
     return row | {"tokens_per_second": speed}
+
+
+def _logged(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "steps"}
 
 
 def _histories(name: str) -> list[Path]:

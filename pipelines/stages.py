@@ -1,18 +1,22 @@
 """The only caller of DVC: reads its graph, asks what is stale, and runs one stage at a time."""
 
 import os
-import signal
+import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps.core.entry import OFFLINE, StepError
+from pipelines import leash
+from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain
 
 KEPT_LINES = 40
+LOCKFILE = Path("dvc.lock")
+# A stage that says so itself, or was killed: by a scheduler, an owner, a full memory
+PASSING = re.compile(rf"exited with ({AGAIN}|13[0-9]|14[0-3]|-[0-9]+)$")
 CHATTER = (
     "Updating lock file",
     "Generating lock file",
@@ -23,7 +27,6 @@ CHATTER = (
     "Use `dvc push`",
     "Data and pipelines",
 )
-STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class Graph:
         return all(stage.always for stage in self.affected())
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What became of a stage: `ran`, `restored` (from a cache) or `unchanged`; and how long."""
+
+    stage: str
+    became: str
+    seconds: float
+
+
 def read() -> Graph:
     """Read the graph of the folder we are in; StepError where DVC can't read it, or is at work."""
     from dvc.exceptions import DvcException
@@ -82,6 +94,53 @@ def read() -> Graph:
     return Graph(tuple(in_order(found.values())), {name: _why(status[name]) for name in status})
 
 
+def entries(names: Iterable[str]) -> dict[str, Any]:
+    """Return what dvc.lock says of stages, those that it does not know left out."""
+    import yaml
+    from dvc.repo import Repo
+
+    with Repo(_wait_for_lock=True) as repo, repo.lock:  # no stage is being written into it
+        text = LOCKFILE.read_text() if LOCKFILE.exists() else "{}"
+    known = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("stages", {})
+    return {name: known[name] for name in names if name in known}
+
+
+def outside() -> set[str]:
+    """Return the stages that read files of this machine: neither git nor a stage has them."""
+    from dvc.repo import Repo
+
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
+    tracked = listed.stdout.splitlines()
+    with Repo() as repo:
+        made = [out.fs_path for out in repo.index.outs]
+        return {
+            stage.addressing
+            for stage in repo.index.stages
+            for dep in stage.deps
+            if dep.protocol == "local"
+            and not any(_within(dep.fs_path, out) or _within(out, dep.fs_path) for out in made)
+            and not any(_within(str(Path(name).absolute()), dep.fs_path) for name in tracked)
+        }
+
+
+def remote() -> str:
+    """Return the name of the DVC remote; StepError where there is none."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        name = repo.config["core"].get("remote")
+    if not name:
+        raise StepError(
+            "DVC has no default remote, and workers meet in one; "
+            "`dvc remote add --default NAME s3://BUCKET/PREFIX`, and commit .dvc/config"
+        )
+    return str(name)
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}{os.sep}")
+
+
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
     """Sort the stages so that each comes after its upstream, else as they were given."""
     waiting = {stage.name: stage for stage in stages}
@@ -98,10 +157,16 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
     return ordered
 
 
-def run(name: str, say: Callable[[str], None] = print) -> str:
+def run(
+    name: str,
+    say: Callable[[str], None] = print,
+    flags: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> str:
     """Run one stage if it is stale; return `ran`, `restored` (from DVC's cache) or `unchanged`.
 
-    Its lines go to `say` as they come. StepError, in one line, where the stage fails.
+    Its lines go to `say` as they come. StepError, in one line, where the stage fails; TryAgain
+    where that may pass. `flags` are those of `dvc repro`, `settings` are of the environment.
     """
     became = "unchanged"
 
@@ -111,57 +176,40 @@ def run(name: str, say: Callable[[str], None] = print) -> str:
         say(line)
 
     try:
-        call(["repro", "--single-item", name], hear)
+        call(["--wait-for-lock", "repro", "--single-item", *flags, name], hear, settings=settings)
     except StepError as error:
-        raise StepError(f"stage {name} failed: {error}") from None
+        raise type(error)(f"stage {name} failed: {error}") from None
     return became
 
 
-def call(arguments: list[str], say: Callable[[str], None], folder: Path = Path()) -> None:
+def call(
+    arguments: list[str],
+    say: Callable[[str], None],
+    folder: Path = Path(),
+    settings: Mapping[str, str] | None = None,
+) -> None:
     """Run a command of DVC in a folder; its lines go to `say`, but for chatter.
 
-    StepError with the line that tells most where it fails.
+    StepError with the line that tells most where it fails, TryAgain where that may pass.
     """
     last = deque[str](maxlen=KEPT_LINES)
-    with _start([sys.executable, "-m", "dvc", *arguments], folder) as process:
-        assert process.stdout
-        try:
-            for line in (raw.rstrip() for raw in process.stdout):
-                if line and not line.startswith(CHATTER):
-                    last.append(line)
-                    say(line)
-            code = process.wait()
-        except BaseException:
-            stop(process)
-            raise
-    if code:
-        raise StepError(failure(last))
-
-
-def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # a group of its own, so that what the stage starts ends with it
+    command, around = (
+        [sys.executable, "-m", "dvc", *arguments],
+        environment() | dict(settings or {}),
     )
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    """End the process and all that it started: asked first, made to after ten seconds."""
-    for order in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, order)
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
+    with leash.started(command, folder, around) as process:
+        assert process.stdout
+        for line in (raw.rstrip() for raw in process.stdout):
+            if line and not line.startswith(CHATTER):
+                last.append(line)
+                say(line)
+        code = process.wait()
+    if process in leash.STOPPED:
+        leash.STOPPED.discard(process)
+        raise StepError("it was stopped")
+    if code:
+        passing = 128 < code < 160 or any(PASSING.search(line) for line in last)
+        raise (TryAgain if passing else StepError)(failure(last))
 
 
 def environment() -> dict[str, str]:

@@ -2,67 +2,157 @@
 
 import logging
 import sys
-import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any, cast
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
 from prefect.logging.configuration import setup_logging
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipelines import history, stages, status
+from pipelines import clones, closing, leash, pools, stages, work
+from pipelines.fleet import Crew
+from pipelines.schedule import Schedule
+from pipelines.stages import Ran, Stage
+from steps.core.entry import StepError, TryAgain
+
+AT_MOST = 256  # stages that run here or are waited for, at once
+AWAY = "away"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What became of a stage: `ran`, `restored` (from DVC's cache) or `unchanged`."""
-
-    stage: str
-    became: str
-    seconds: float
+def passes(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether a failed stage is tried again: what a user has to mend is not."""
+    return isinstance(state.data, TryAgain)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(name: str, place: str) -> Ran:
-    """Run one stage of dvc.yaml; DVC's cache is the only one, so that Prefect's is off."""
+@task(
+    cache_policy=NO_CACHE,  # DVC's cache is the only one
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[1, 10, 60],
+    retry_condition_fn=passes,
+)
+def run_stage(stage: Stage, place: str, crew: Crew | None) -> State[Ran]:
+    """Run one stage of dvc.yaml; the name of its state is what became of it."""
     logger = get_run_logger()
-    logger.info("%s %s", place, name)
-    started = time.monotonic()
-    became = history.tailed(
-        name,
-        lambda: stages.run(name, lambda line: logger.info("  %s", line)),
-        lambda line: logger.warning("  warning: %s", line),
-    )
-    ran = Ran(name, became, time.monotonic() - started)
-    logger.info("%s %s: %s, %.1f s", place, name, ran.became, ran.seconds)
-    return ran
+    logger.info("%s %s", place, stage.name)
+    try:
+        ran = crew.run(stage) if crew else work.run(stage.name, stage.pool)
+    except TryAgain:
+        raise
+    except StepError as error:  # not raised: the user's line is all that there is to say
+        return Failed(message=str(error), data=error)
+    logger.info("%s %s: %s, %.1f s", place, stage.name, ran.became, ran.seconds)
+    return Completed(name=ran.became.capitalize(), message=f"{ran.seconds:.1f} s", data=ran)
 
 
-@flow(name="train", persist_result=False, validate_parameters=False)
-def train() -> list[Ran]:
-    """Bring every out of dvc.yaml up to date; one stage at a time, for torch takes all cores."""
-    todo = stages.read().affected()
-    states: dict[str, Any] = {}
-    for number, stage in enumerate(todo, 1):
+@flow(
+    name="train",
+    persist_result=False,
+    validate_parameters=False,
+    task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=AT_MOST)),
+)
+def train(fleet: bool = False, queue: str = "default", branch: str = "") -> State[list[Ran]]:
+    """Bring every out of dvc.yaml up to date; what is not stale is left alone.
+
+    Args:
+        fleet: Hand the stages to the workers of the pools cpu and gpu, instead of running them
+            where this flow runs. It takes a DVC remote, and a commit that the workers can fetch.
+        queue: The queue of these pools to use: urgent, default or nightly.
+        branch: Commit dvc.lock to this branch, and push it where there is an origin. Empty: in
+            fleet mode to the branch that is checked out, without a push, else not at all.
+    """
+    try:
+        clones.enter()
+        with clones.alone(), leash.ending_with_us():
+            said, done = _train(fleet, queue, branch)
+    except StepError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=said, data=done)
+
+
+def _train(fleet: bool, queue: str, branch: str) -> tuple[str, list[Ran]]:
+    graph = stages.read()
+    todo = graph.affected()
+    runs = Runs(todo, Crew(todo, queue) if fleet and not graph.unchanged() else None)
+    runs.go()
+    done = runs.done()
+    said = closing.summary(graph, done)
+    if fleet or branch:
+        clones.commit_lock(branch, f"Train: {said}")
+    create_markdown_artifact(closing.report(said, done), "train", "The run's result")
+    return said, done
+
+
+class Runs:
+    """The stages of one run of the flow: each starts as soon as what it reads is there."""
+
+    def __init__(self, todo: Sequence[Stage], crew: Crew | None) -> None:
+        known = pools.load()
+        self.crew, self.budget = crew, pools.Budget(known)
+        away = crew.away if crew else set()
+        places = {stage.name: AWAY if stage.name in away else stage.pool for stage in todo}
+        rooms = {name: pool.room() for name, pool in known.items()}
+        self.schedule = Schedule(todo, places, rooms)
+        self.stages = {stage.name: stage for stage in todo}
+        self.futures: dict[str, PrefectFuture[Ran]] = {}
+        self.ended: SimpleQueue[str] = SimpleQueue()
+        self.errors: list[Exception] = []
+
+    def go(self) -> None:
+        """Run all that can; StepError at the end where a stage failed, and others waited for it."""
+        try:
+            self._start()
+            while self.schedule.running:
+                self._end(self.ended.get())
+                self._start()
+        except BaseException:
+            if self.crew:
+                self.crew.halted.set()
+            raise
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise StepError(f"{len(self.errors)} stages failed: {'; '.join(map(str, self.errors))}")
+
+    def done(self) -> list[Ran]:
+        """Return what became of the stages, in the order of their ends."""
+        return [self.futures[name].result() for name in self.schedule.done]
+
+    def _start(self) -> None:
+        while started := self.schedule.take():
+            for stage in started:
+                try:
+                    self.budget.take(stage)
+                except StepError as error:
+                    self.errors.append(error)
+                    self.schedule.end(stage.name, False)
+                else:
+                    self._submit(stage)
+
+    def _submit(self, stage: Stage) -> None:
+        number, todo = len(self.futures) + 1, len(self.schedule.todo)
         named = run_stage.with_options(name=stage.name, task_run_name=stage.name, tags=[stage.pool])
-        states[stage.name] = named(
-            stage.name,
-            f"[{number}/{len(todo)}]",
-            wait_for=[states[name] for name in stage.after if name in states],
-            return_state=True,
+        before = [self.futures[name] for name in stage.after if name in self.futures]
+        future: Any = cast(Any, named).submit(
+            stage, f"[{number}/{todo}]", self.crew, wait_for=before
         )
-        states[stage.name].result()  # raises what the stage raised
-    done: list[Ran] = [state.result() for state in states.values()]
-    create_markdown_artifact(key="train", markdown=report(done), description="The run's result")
-    return done
+        self.futures[stage.name] = future
+        future.add_done_callback(lambda _: self.ended.put(stage.name))
 
-
-def report(done: list[Ran]) -> str:
-    """Write what ran, and the table of `outplant status`, as Markdown."""
-    rows = [f"| {ran.stage} | {ran.became} | {ran.seconds:.1f} |" for ran in done]
-    ran = ["| stage | what became of it | seconds |", "|---|---|---|", *rows]
-    return "\n".join(["## Results", "", status.markdown(status.read()), "", "## Stages", "", *ran])
+    def _end(self, name: str) -> None:
+        self.futures[name].wait()
+        state = self.futures[name].state
+        self.schedule.end(name, state.is_completed())
+        if state.is_completed():
+            self.budget.spend(self.stages[name], self.futures[name].result())
+        else:
+            error = state.result(raise_on_failure=False)
+            self.errors.append(error if isinstance(error, Exception) else StepError(str(error)))
 
 
 def show_lines() -> None:
@@ -70,5 +160,5 @@ def show_lines() -> None:
     setup_logging()  # before: it removes the handlers that it did not make
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.addFilter(lambda record: record.module == "training")
+    handler.addFilter(lambda record: record.module in ("training", "work", "fleet"))
     logging.getLogger("prefect.task_runs").addHandler(handler)

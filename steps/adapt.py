@@ -29,7 +29,7 @@ from steps.transfer.starts import require_checkpoint
 from steps.transfer.watch import Diverged
 
 WHEN = ("before", "warm", "after")
-TIMES = ("seconds",)  # of a history's row: not in outs, whose bytes depend on inputs alone
+LIVE = ("seconds", "steps")  # of a history's row, for who looks on: not in outs
 EVERYTHING_PREDICTED = ("clm", "infill")
 
 
@@ -103,7 +103,7 @@ def _furnish(run: Run, start: Path, blocks: Path, out: Path) -> None:
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
-    return [{key: row[key] for key in row if key not in TIMES} for row in run.history]
+    return [{key: row[key] for key in row if key not in LIVE} for row in run.history]
 
 
 def report(losses: Losses, run: Run) -> dict[str, Any]:

@@ -81,9 +81,11 @@ def toy(out: Path) -> Path:
     texts = {"rain.txt": "rain", "earth.txt": "earth", "step.py": STEP, "dvc.yaml": GRAPH}
     for name, text in texts.items():
         (out / name).write_text(text)
+    (out / "infra").mkdir()
+    shutil.copy(ROOT / "infra/fleet.yaml", out / "infra")
     (out / ".dvc").mkdir()
     (out / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (out / ".gitignore").write_text("/*.txt\n/.dvc/tmp\n/.dvc/cache\n/.dvc/config.local\n")
+    (out / ".gitignore").write_text("/*.txt\n/.outplant\n/.dvc/tmp\n/.dvc/cache\n/.dvc/*.local\n")
     return commit(out)
 
 

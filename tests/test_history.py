@@ -36,6 +36,10 @@ def project(blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
+def ignore(row: history.Row) -> None:
+    """Nobody looks on."""
+
+
 def line(step: int, seconds: float | None = None) -> str:
     row = {"step": step, "tokens": 100 * step, "loss": 8 / step, "learning_rate": 0.1 / step}
     row |= {"phase": "adapting", "seconds": seconds or 0.5 * step}
@@ -96,7 +100,7 @@ def test_losses_are_in_mlflow_while_training_goes_on_and_the_rest_when_it_is_don
         write(MADE, *range(1, 8))
         return "ran"
 
-    assert tailed("adapt@dapt", work, fail) == "ran"
+    assert tailed("adapt@dapt", work, fail, ignore) == "ran"
     assert logged("loss") == [(step, 8 / step) for step in range(1, 8)]
     assert logged("learning_rate") == [(step, 0.1 / step) for step in range(1, 8)]
     assert logged("tokens_per_second") == [(step, 200.0) for step in range(1, 8)]
@@ -122,9 +126,9 @@ def test_a_killed_run_that_goes_on_is_one_run_without_a_step_twice() -> None:
         return "ran"
 
     with pytest.raises(KeyboardInterrupt):
-        tailed("adapt@dapt", killed, fail)
+        tailed("adapt@dapt", killed, fail, ignore)
     assert runs()[0].info.status == "KILLED"
-    assert tailed("adapt@dapt", resumed, fail) == "ran"
+    assert tailed("adapt@dapt", resumed, fail, ignore) == "ran"
     assert [step for step, _ in logged("loss")] == list(range(1, 10))
     (run,) = runs()
     assert run.info.status == "FINISHED"
@@ -156,7 +160,7 @@ def test_what_other_runs_left_is_not_taken_for_this_one() -> None:
         raise StepError("the loss is NaN")
 
     with pytest.raises(StepError, match="NaN"):
-        tailed("adapt@dapt", work, fail)
+        tailed("adapt@dapt", work, fail, ignore)
     (run,) = runs()
     assert run.info.status == "FAILED"
     assert run.data.tags["outplant.history"] == FILE.parent.name
@@ -173,7 +177,7 @@ def test_a_run_too_quick_to_be_seen_is_logged_when_it_is_done(
         return "ran"
 
     for _ in range(2):  # the same bytes are the same run
-        tailed("adapt@dapt", work, fail)
+        tailed("adapt@dapt", work, fail, ignore)
     assert [step for step, _ in logged("loss")] == list(range(1, 500))
     assert len(runs()) == 1
 
@@ -181,13 +185,13 @@ def test_a_run_too_quick_to_be_seen_is_logged_when_it_is_done(
 @pytest.mark.parametrize("became", ["restored", "unchanged"])
 def test_what_did_not_run_is_not_logged(became: str) -> None:
     write(MADE, 1, 2)
-    assert tailed("adapt@dapt", lambda: became, fail) == became
+    assert tailed("adapt@dapt", lambda: became, fail, ignore) == became
     assert runs() == []
 
 
 def test_a_stage_that_is_no_adaptation_has_no_history() -> None:
-    assert tailed("adaptable@dapt", lambda: "ran", fail) == "ran"
-    assert tailed("register", lambda: "ran", fail) == "ran"
+    assert tailed("adaptable@dapt", lambda: "ran", fail, ignore) == "ran"
+    assert tailed("register", lambda: "ran", fail, ignore) == "ran"
     assert runs() == []
 
 
@@ -205,7 +209,7 @@ def test_a_tracker_that_is_not_there_costs_one_warning_and_no_time(
         return "ran"
 
     began = time.monotonic()
-    assert tailed("adapt@dapt", work, said.append) == "ran"
+    assert tailed("adapt@dapt", work, said.append, ignore) == "ran"
     assert time.monotonic() - began < 5
     assert len(said) == 1
     assert said[0].startswith("MLflow at http://127.0.0.1 does not answer (")
@@ -227,7 +231,7 @@ def test_a_tracker_that_comes_back_gets_all(monkeypatch: pytest.MonkeyPatch) -> 
         write(FILE, 3)
         return "ran"
 
-    assert tailed("adapt@dapt", work, said.append) == "ran"
+    assert tailed("adapt@dapt", work, said.append, ignore) == "ran"
     assert [step for step, _ in logged("loss")] == [1, 2, 3]
     assert len(said) == 1
 
@@ -241,7 +245,7 @@ def test_a_registry_that_is_damaged_costs_a_warning() -> None:
         until(lambda: bool(said))
         return "ran"
 
-    assert tailed("adapt@dapt", work, said.append) == "ran"
+    assert tailed("adapt@dapt", work, said.append, ignore) == "ran"
     assert len(said) == 1
     assert "\n" not in said[0]
 
@@ -280,7 +284,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_tracker_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "LAST_SECONDS", 0.2)
     said: list[str] = []
-    tail = history.Tail("dapt", said.append)
+    tail = history.Tail("dapt", said.append, ignore)
     write(FILE, 1)
     tail.start()
     began = time.monotonic()
@@ -300,7 +304,7 @@ def test_a_disk_that_fails_costs_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
         until(lambda: bool(said))
         return "ran"
 
-    assert tailed("adapt@dapt", work, said.append) == "ran"
+    assert tailed("adapt@dapt", work, said.append, ignore) == "ran"
     assert len(said) == 1
     assert "Is a directory" in said[0]
 

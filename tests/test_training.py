@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import connection, stages, status
+from pipelines import connection, leash, stages, status
 from steps.core.entry import StepError
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +134,7 @@ def test_a_run_goes_on_without_its_tracker_and_says_so_once(
     assert {ran.stage: ran.became for ran in train()}["adapt@rose"] == "ran"
     (warning,) = (record for record in adapting if record.levelno >= logging.WARNING)
     assert "warning: MLflow at http://127.0.0.1 does not answer" in warning.getMessage()
-    assert warning.module == "training"  # and so shown by show_lines
+    assert warning.module == "work"  # and so shown by show_lines
 
 
 def test_the_demo_is_deployed_with_a_schedule_that_prefect_takes() -> None:
@@ -201,7 +201,7 @@ def server(home: Path) -> Iterator[str]:
             wait_for(f"http://127.0.0.1:{port}/api/health")
             yield f"http://127.0.0.1:{port}/api"
         finally:
-            stages.stop(process)
+            leash.stop(process)
 
 
 def wait_for(address: str) -> None:

@@ -16,8 +16,15 @@ OFFLINE = {
 }
 
 
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+
+
 class StepError(Exception):
     """What the user can mend: expected, found, what to do, in one line."""
+
+
+class TryAgain(StepError):
+    """What may go well later without anyone's doing: a network, a server, a machine taken away."""
 
 
 def run(main: Callable[..., None]) -> None:
@@ -30,4 +37,4 @@ def run(main: Callable[..., None]) -> None:
         app()
     except StepError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(AGAIN if isinstance(error, TryAgain) else 1) from None

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, TypeVar
 
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 from steps.core.progress import Bar
 from steps.sources.tray import CHUNK, THREADS, Tray, in_threads
 
@@ -151,7 +151,8 @@ class Bucket:
         advice = ADVICE[code if code in ADVICE else other]
         why = _response(error).get("Error", {}).get("Message") or error
         said = advice.format(code=code, at=at, tries=self.tries, error=why)
-        return StepError(f"cannot read s3://{self.name}/{key}: {said}")
+        kind = TryAgain if _passes(error) else StepError
+        return kind(f"cannot read s3://{self.name}/{key}: {said}")
 
 
 class Body:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 from steps.sources.tray import Tray, read_lines
 
 PIN = re.compile(r"((?:datasets/)?[\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})")
@@ -13,7 +13,7 @@ PIN = re.compile(r"((?:datasets/)?[\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})")
 def fetch_hub(path: str, tray: Tray) -> None:
     """Copy what a file pins in its one line, `org/name@commit` or `datasets/org/name@commit`."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 
     lines = [line for line in read_lines(path) if line]
     pinned = PIN.fullmatch(lines[0]) if len(lines) == 1 else None
@@ -33,7 +33,8 @@ def fetch_hub(path: str, tray: Tray) -> None:
             ignore_patterns=tray.exclude or None,
         )
     except (HTTPError, OSError, ValueError) as error:
-        raise StepError(
+        kind = TryAgain if isinstance(error, LocalEntryNotFoundError) else StepError  # no network
+        raise kind(
             f"cannot fetch {repo}@{commit[:12]}: {error}; check its name and commit, the network,"
             " HF_ENDPOINT, and HF_TOKEN where it is private"
         ) from None

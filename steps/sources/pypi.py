@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 from steps.core.progress import track
 from steps.sources.tray import Tray, in_threads, read_lines, say_left_out
 
@@ -142,7 +142,7 @@ def _download(pin: Pin, finders: list[Any]) -> None:
             except HTTPErrors as error:
                 failures.append(str(error) or type(error).__name__)
     why = f" ({failures[-1]})" if failures else ""
-    raise StepError(
+    raise (TryAgain if failures else StepError)(
         f"found no file of {pin.requirement} with the sha256 {pin.hashes[0][:12]}... where pip"
         f" looks{why}; check the pin, the network, and `pip config list`"
     )

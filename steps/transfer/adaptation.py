@@ -141,6 +141,7 @@ class Run:
             "gradient_norm": norm,
             "learning_rate": rate,
             "seconds": round(self.spent, 3),
+            "steps": self.steps,
         }
 
     def _parts(self, numbers: list[int], step: int) -> list[Batch]:
