@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import tracing_commands
+from pipelines import server_commands, tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -277,4 +277,5 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
+server_commands.add(app)
 tracing_commands.add(app)

@@ -28,9 +28,10 @@ LIBRARIES = {
     "judge": {"judge", "drawing", "core"},
     "transfer": {"transfer", "tasks", "core"},
 }
+FLOWS = ("training", "promotion_flows", "fleet", "work", "deployment")
 ONLY = {  # a package -> the files that may import it
     "dvc": ("pipelines/stages.py",),
-    "prefect": ("pipelines/training.py", "pipelines/fleet.py", "pipelines/work.py"),
+    "prefect": tuple(f"pipelines/{name}.py" for name in FLOWS),
     "mlflow": ("pipelines/registry.py", "pipelines/served.py"),
     "daft": ("steps/corpora/",),
     "ray": ("steps/corpora/engine.py",),
