@@ -203,7 +203,7 @@ def _workers(counts: dict[str, int]) -> list[str]:
 
 def _clone(name: str, say: Say) -> Path:
     """Give a worker its own clone, with the DVC remote through which it hands over its outs."""
-    remote, url = _remote(Path.cwd())
+    remote, url = stages.remote()
     folder = (FOLDER / "workers" / name).absolute()
     if not (folder / ".git").exists():
         say(f"{name}: cloning into {folder.relative_to(Path.cwd())}")
@@ -216,20 +216,6 @@ def _clone(name: str, say: Say) -> Path:
     if "://" not in url:  # a folder may be named from .dvc/, as it stands here
         stages.call(["remote", "modify", "--local", remote, "url", url], _silent, folder)
     return folder
-
-
-def _remote(folder: Path) -> tuple[str, str]:
-    """Return name and place of DVC's default remote."""
-    lines: list[str] = []
-    stages.call(["remote", "list"], lines.append, folder)
-    for line in lines:
-        name, _, rest = line.partition("\t")
-        if rest.endswith("(default)"):
-            return name.strip(), rest.removesuffix("(default)").strip()
-    raise StepError(
-        "workers with a clone of their own need a DVC remote, through which they hand over what "
-        "they made; `dvc remote add --default NAME URL`, and commit .dvc/config"
-    )
 
 
 def _silent(_line: str) -> None:

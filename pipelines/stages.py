@@ -123,18 +123,19 @@ def outside() -> set[str]:
         }
 
 
-def remote() -> str:
-    """Return the name of the DVC remote; StepError where there is none."""
+def remote(folder: Path = Path()) -> tuple[str, str]:
+    """Return the name and address of a clone's DVC remote; StepError where there is none."""
     from dvc.repo import Repo
 
-    with Repo() as repo:
+    with Repo(str(folder)) as repo:
         name = repo.config["core"].get("remote")
-    if not name:
+        known = repo.config["remote"].get(name)
+    if not known:
         raise StepError(
-            "DVC has no default remote, and workers meet in one; "
+            f"{folder.absolute()} has no default DVC remote, and a fleet's workers meet in one; "
             "`dvc remote add --default NAME s3://BUCKET/PREFIX`, and commit .dvc/config"
         )
-    return str(name)
+    return str(name), str(known["url"])
 
 
 def _within(path: str, folder: str) -> bool:
