@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import tracing_commands
+from pipelines import checking_commands, tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -272,3 +272,4 @@ def _print_json(value: Any) -> None:
 
 
 tracing_commands.add(app)
+checking_commands.add(app)
