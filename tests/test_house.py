@@ -30,7 +30,7 @@ LIBRARIES = {
 }
 ONLY = {  # a package -> the files that may import it
     "dvc": ("pipelines/stages.py",),
-    "prefect": ("pipelines/training.py", "pipelines/promotion.py"),
+    "prefect": ("pipelines/training.py", "pipelines/promotion_flows.py"),
     "mlflow": ("pipelines/registry.py", "pipelines/served.py"),
     "daft": ("steps/corpora/",),
     "ray": ("steps/corpora/engine.py",),

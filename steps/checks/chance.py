@@ -99,14 +99,15 @@ class Sides:
         found = np.asarray(values, np.float64)
         order = np.argsort(found, kind="stable")
         last = np.append(np.diff(found[order]) > 0, True)  # of equal values
-        sides = self.shuffled[:, order]
-        rise = _share(sides) - _share(1 - sides)
-        return self.distance(np.abs(np.cumsum(rise, axis=1)[:, last]).max(axis=1))
+        now = np.cumsum(self.shuffled[:, order], axis=1, dtype=np.float64)  # whole numbers: exact
+        then = np.arange(1, len(order) + 1) - now
+        gaps = np.abs(now / now[:, -1:] - then / then[:, -1:])
+        return self.distance(gaps[:, last].max(axis=1))
 
     def variation(self, counts: Numbers) -> Distance:
         """Total variation between the sides' shares of names; counts: (records, names)."""
-        now = self.shuffled @ counts
-        then = (1 - self.shuffled) @ counts
+        now = (self.shuffled @ counts).astype(np.float64)
+        then = counts.sum(axis=0) - now
         return self.distance(np.abs(_share(now) - _share(then)).sum(axis=1) / 2)
 
 
