@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import server_commands, tracing_commands
+from pipelines import checking_commands, server_commands, tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -279,3 +279,4 @@ def _print_json(value: Any) -> None:
 
 server_commands.add(app)
 tracing_commands.add(app)
+checking_commands.add(app)

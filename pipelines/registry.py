@@ -209,6 +209,14 @@ def opened(name: str, number: int) -> Iterator[Path]:
         yield _fetch(client, name, number, Path(folder) / "files")
 
 
+def log_check(found: Version, figures: dict[str, float], page: Path) -> None:
+    """Log what a check of a champion found; once, however often the same is found."""
+    with _asked() as client:
+        import mlflow
+
+        runs.log_check(mlflow, client, found, figures, page)
+
+
 def log_history(key: str, name: str, rows: list[dict[str, float]], status: str) -> None:
     """Log what is not there yet of an adaptation's history, in the one run with that key.
 

@@ -80,15 +80,20 @@ def ordered(upstream: lineage.Entries) -> list[str]:
 
 def fetch(upstream: lineage.Entries, anew: list[str], clone: Path, say: Say) -> None:
     """Bring what the stages read that are run, by its hashes: from the remote or this clone."""
-    cache = _said("cache", "dir")
+    needed = {parent for name in anew for parent in lineage.parents(upstream, name)} - set(anew)
+    bring(upstream, needed, clone, say)
+
+
+def bring(upstream: lineage.Entries, needed: set[str], clone: Path, say: Say) -> None:
+    """Bring what stages have made into a clone, as their entries say, from remote or cache."""
+    cache = asked("cache", "dir")
     lock = {"schema": "2.0", "stages": upstream}
     (clone / lineage.LOCK).write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
     if SETTINGS.exists():
         shutil.copyfile(SETTINGS, clone / SETTINGS)
     stages.call(["cache", "dir", "--local", cache], say, clone)
-    needed = {parent for name in anew for parent in lineage.parents(upstream, name)} - set(anew)
     if needed:
-        order = "pull" if _said("config", "core.remote") else "checkout"
+        order = "pull" if asked("config", "core.remote") else "checkout"
         try:
             stages.call([order, *sorted(needed)], say, clone)
         except StepError as error:
@@ -133,14 +138,14 @@ def worktree(commit: str) -> Iterator[Path]:
             _git("worktree", "remove", "--force", str(clone))
 
 
-def _said(*arguments: str) -> str:
+def asked(*arguments: str) -> str:
     """The last line that DVC says here; nothing where it has nothing to say."""
-    said: list[str] = []
+    lines: list[str] = []
     try:
-        stages.call(list(arguments), said.append)
+        stages.call(list(arguments), lines.append)
     except StepError:  # such as a setting that is not set
         return ""
-    return said[-1] if said else ""
+    return lines[-1] if lines else ""
 
 
 def _inside(folder: Path) -> Iterator[Path]:

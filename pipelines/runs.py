@@ -1,15 +1,19 @@
 """Experiments and runs of MLflow, through the client that `registry` gives."""
 
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from pipelines import connection
-from pipelines.versions import KEY, Client
+from pipelines.versions import KEY, Client, Version
 
+CHECKS = "checks"  # the experiment of champions on newer data
 ADAPTATIONS = "adaptations"  # the experiment that all of them share, to be compared
 MOST_SAID = 5000  # characters that MLflow's databases hold of a description
 HISTORY_ROWS = 200  # a batch: MLflow takes 1,000 metrics in one
+CHECKED = "outplant.checked"  # the tag that says what the last check of a champion found
 HISTORY = "outplant.history"  # the tag that keys the run of one
 
 
@@ -55,6 +59,26 @@ def log_history(
         ]
         client.log_batch(run.info.run_id, metrics=batch)
     settle(client, run, status, now)
+
+
+def log_check(
+    api: Any, client: Client, found: Version, figures: dict[str, float], page: Path
+) -> None:
+    """Log a check in the champion's one run of checks, as its next step; the page is its last."""
+    where, now = experiment(client, CHECKS), int(time.time() * 1000)
+    known = client.search_runs([where], f"tags.`{KEY}` = '{found.lineage}'", max_results=1)
+    said = hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
+    if known and known[0].data.tags.get(CHECKED) == said:
+        return
+    tags = {KEY: found.lineage, "outplant.task": found.task}
+    name = f"{found.task}@{found.number}"
+    run = (known[0] if known else client.create_run(where, run_name=name, tags=tags)).info.run_id
+    step = len(client.get_metric_history(run, "score"))
+    points = [api.entities.Metric(one, value, now, step) for one, value in figures.items()]
+    client.log_batch(run, metrics=points)
+    client.log_artifact(run, str(page))
+    client.set_tag(run, CHECKED, said)
+    client.set_terminated(run)
 
 
 def unlogged(run: Any, rows: list[dict[str, float]]) -> list[dict[str, float]]:

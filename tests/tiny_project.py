@@ -43,11 +43,15 @@ STAGES: dict[str, tuple[list[str], list[str]]] = {  # deps, outs
 }
 
 
-def make(recipes: dict[str, tuple[str, ...]], test: slice = slice(30, 90)) -> None:
+def make(
+    recipes: dict[str, tuple[str, ...]],
+    test: slice = slice(30, 90),
+    train: slice = slice(12),
+) -> None:
     """Make the project in the present folder up to its bundle; a recipe is what it learns."""
     write_params(recipes)
-    rows = classified(120)
-    parts = {"train": rows[:12], "validation": rows[12:30], "test": rows[test]}
+    rows = classified(220)
+    parts = {"train": rows[train], "validation": rows[12:30], "test": rows[test]}
     for name, part in parts.items():
         write_rows(Path(f"data/splits/{TASK}/{name}.parquet"), part, SCHEMA)
     labels = sorted({row["label"] for row in rows})

@@ -53,12 +53,12 @@ def drift(data: Dataset, of: str | None) -> Measured:
         "lengths": vocabulary.divergence(now.lengths, last["lengths"]),
     }
     said = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
-    moved = _moved(now.vocabulary, last["vocabulary"])
+    moved = most_moved(now.vocabulary, last["vocabulary"])
     detail = f"{said}; words that moved most: {', '.join(moved) or 'none'}"
     return Measured(found[of] if of else max(found.values()), detail)
 
 
-def _moved(now: dict[str, int], last: dict[str, int]) -> list[str]:
+def most_moved(now: dict[str, int], last: dict[str, int]) -> list[str]:
     """The words whose share changed most."""
     totals = sum(now.values()) or 1, sum(last.values()) or 1
     changes = {
