@@ -91,11 +91,14 @@ def train(
 ) -> None:
     """Run what is stale in dvc.yaml as a Prefect flow: what can, side by side.
 
-    PREFECT_API_URL names the server that shows the run; without it a temporary one is started.
+    PREFECT_API_URL names the server that shows the run; without it that of `outplant up`, or else
+    a temporary one.
     """
-    from pipelines import stages
+    from pipelines import servers, stages
 
     _check()
+    for setting, address in servers.here().items():
+        os.environ.setdefault(setting, address)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running stage is ended too
     started = time.monotonic()
     graph = stages.read()

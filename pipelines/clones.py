@@ -104,7 +104,7 @@ def head() -> str:
 
 def _changed() -> str:
     """Name what differs from the commit that is checked out; dvc.lock may."""
-    lines = git("status", "--porcelain").splitlines()
+    lines = git("status", "--porcelain", "--untracked-files=no").splitlines()
     return ", ".join([name for line in lines if (name := line.split()[-1]) != LOCK][:3])
 
 
