@@ -27,7 +27,7 @@ class Pool(Section):
 
     def room(self) -> int:
         """How many of its stages run side by side on this machine."""
-        return self.at_once or max(1, (os.cpu_count() or 1) // 2)
+        return self.at_once or max(2, (os.cpu_count() or 1) // 2)
 
 
 class Fleet(Section):

@@ -90,9 +90,13 @@ def toy(out: Path) -> Path:
 
 
 def commit(folder: Path) -> Path:
-    """Make a folder a git repository with all in it committed."""
+    """Make a folder a git repository with all in it committed, or commit what is new there."""
     who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "as it is"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        [*who, "commit", "-q", "--allow-empty", "-m", "as it is"],
+    ):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 
