@@ -89,7 +89,8 @@ def examine(before: Before, newest: References, params: Params) -> Figures:
     made = predict(before, new.examples)
     found = compared((before, test), (new, made), section, params.judge)
     found["items"] |= {"left_out": len(newest.ids) - len(new.ids)}
-    moved = drift(before, Newest(new.examples, made, section.slices), (train, test), params)
+    parts = (train, test) if train and test else None
+    moved = drift(before, Newest(new.examples, made, section.slices), parts, params)
     return _about(before.found) | found | moved | {"lacking": before.lacking}
 
 
@@ -102,27 +103,23 @@ def predict(before: Before, rows: Rows) -> list[Prediction]:
 
 
 def drift(
-    before: Before,
-    newest: Newest,
-    known: tuple[References | None, References | None],
-    params: Params,
+    before: Before, newest: Newest, known: tuple[References, References] | None, params: Params
 ) -> Figures:
     """Say how rows differ from what the champion learnt from, and its predictions from those made
     at registration; the rows need the fields that the task reads and nothing more.
 
-    known: the parts train and test of the champion's own splits.
+    known: the parts train and test of the champion's own splits, where they could be had.
     """
     kind, seed = str(before.said.about["type"]), params.judge.seed
-    train, test = known
-    now = texts(kind, newest.rows)
+    now, groups = texts(kind, newest.rows), before.said.ids
     inputs: Figures | None = None
-    if train is not None:
-        least = params.judge.min_slice
-        sides = [places(rows, newest.kinds, least) for rows in (train.examples, newest.rows)]
-        inputs = shift.inputs(texts(kind, train.examples), now, (sides[0], sides[1]), seed)
-        inputs["at_registration"] = test and _then(kind, train, test, seed)
-        _judge_slices(inputs["slices"])
-    groups = [one.group for one in texts(kind, test.examples)] if test else before.said.ids
+    if known is not None:
+        learnt, tested = (texts(kind, part.examples) for part in known)
+        groups, least = [one.group for one in tested], params.judge.min_slice
+        sides = [places(rows, newest.kinds, least) for rows in (known[1].examples, newest.rows)]
+        parts = shift.Parts(learnt, tested, now)
+        inputs = shift.inputs(parts, (sides[0], sides[1]), seed)
+        judge_slices(inputs["slices"])
     then = Said(before.said.values[0], before.said.confidences[0].tolist(), groups)
     said = Said(
         [one.value for one in newest.predictions],
@@ -145,14 +142,7 @@ def texts(kind: str, rows: Rows) -> list[Text]:
     ]
 
 
-def _then(kind: str, train: References, test: References, seed: int) -> Figures:
-    """The same of the test set at registration: parts of one split may differ as well."""
-    learnt, held_out = (texts(kind, part.examples) for part in (train, test))
-    unseen = shift.unseen(held_out, shift.vocabulary_of(learnt))
-    return {"told_apart": shift.told_apart(learnt, held_out, seed), "unseen": unseen}
-
-
-def _judge_slices(rows: list[Figures]) -> None:
+def judge_slices(rows: list[Figures]) -> None:
     """Mark the slices that have moved, by Holm over all of them; the one that moved most first."""
     ps = {at: row["told_apart"]["p"] for at, row in enumerate(rows)}
     held = holm({at: p for at, p in ps.items() if p is not None})
@@ -163,12 +153,11 @@ def _judge_slices(rows: list[Figures]) -> None:
 
 
 def _verdicts(inputs: Figures | None, predictions: Figures) -> dict[str, str]:
-    """Say of both whether they have moved: inputs by the classifier, predictions by Holm."""
-    told = inputs["told_apart"]["p"] if inputs else None
+    """Say of both whether they have moved: inputs by a classifier, predictions by Holm."""
     parts = {name: predictions[name] for name in ("labels", "numbers", "confidence")}
     ps = {name: part["p"] for name, part in parts.items() if part and part["p"] is not None}
     return {
-        "inputs_verdict": _word(told),
+        "inputs_verdict": _word(inputs["p"] if inputs else None),
         "predictions_verdict": _word(min(holm(ps).values()) if ps else None),
     }
 

@@ -40,7 +40,7 @@ def check(task: str, say: Say, warn: Callable[[str], None]) -> Figures:
 
 def figures(found: Figures) -> dict[str, float]:
     """The numbers of a check that a tracker draws over time."""
-    told = found["inputs"]["told_apart"] if found["inputs"] else {}
+    told = found["inputs"]["told_apart"]["since_registration"] if found["inputs"] else {}
     labels, sure = found["predictions"]["labels"] or {}, found["predictions"]["confidence"]
     vocabulary = found["inputs"]["vocabulary"] if found["inputs"] else {}
     named = {
@@ -50,8 +50,8 @@ def figures(found: Figures) -> dict[str, float]:
         "items": found["items"]["now"],
         **{name: (found["difference"] or {}).get(name) for name in ("difference", "low", "high")},
         "texts_auc": told.get("value"),
-        "texts_p": told.get("p"),
-        "unseen_words": vocabulary.get("unseen"),
+        "texts_p": found["inputs"]["p"] if found["inputs"] else None,
+        "unseen_words": vocabulary.get("unseen", [None])[-1],
         "labels_variation": labels.get("value"),
         "labels_p": labels.get("p"),
         "confidence_gap": sure["value"],
@@ -75,10 +75,10 @@ def texts(found: Figures) -> str:
     """Whether the texts have moved, and by what."""
     if found["inputs"] is None:
         return "can't tell"
-    told = found["inputs"]["told_apart"]
-    if told["p"] is None:
+    auc, p = found["inputs"]["told_apart"]["since_registration"]["value"], found["inputs"]["p"]
+    if p is None:
         return "can't tell (too few)"
-    return f"{_moved(found['inputs_verdict'])} (AUC {told['value']:.2f}, p {told['p']:.3f})"
+    return f"{_moved(found['inputs_verdict'])} (AUC {auc:.2f}, p {p:.3f})"
 
 
 def predictions(found: Figures) -> str:

@@ -37,18 +37,18 @@ def render(found: Figures) -> str:
 
 
 def headline(found: Figures) -> str:
-    """What was found, in three sentences."""
+    """What was found, in four sentences."""
     now, test, title = found["now"], found["registered"], found["metric_title"]
     said = {
         "better": "better than when it was registered",
         "worse": "worse than when it was registered",
-        "steady": "as good as when it was registered",
-        "inconclusive": "not told apart from what it was when it was registered, nor shown steady",
+        "steady": f"steady: a fall of more than {plain(found['margin'])} is ruled out",
+        "inconclusive": "neither shown worse than when it was registered nor shown steady",
     }[found["verdict"]]
     first = (
-        f"On the newest data the champion is {said}: {title} {plain(now['value'])} "
+        f"On the newest data the champion is {said}. It has {title} {plain(now['value'])} "
         f"({found['confidence']:.0%} interval {plain(now['low'])} to {plain(now['high'])}), "
-        f"registered with {plain(test['mean'])}."
+        f"and was registered with {plain(test['mean'])}."
     )
     return f"{first} {_inputs(found)} {_predictions(found)}"
 
@@ -61,7 +61,7 @@ def percent(share: float | None) -> str:
 def _inputs(found: Figures) -> str:
     if found["inputs"] is None:
         return "What it learnt from is not at hand, so that nobody can tell whether texts moved."
-    told = found["inputs"]["told_apart"]
+    told = found["inputs"]["told_apart"]["since_registration"]
     if told["p"] is None:
         return f"Whether the texts have moved can't be told: {told['why']}."
     if found["inputs_verdict"] == "not shown":

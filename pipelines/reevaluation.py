@@ -128,6 +128,7 @@ def compared(
     sides = Sides(then, now, task, judge)
     found = interval(sides.now, sides.metric, judge)
     registered = sides.registered()
+    margin = rounded(registered.high - registered.low) if registered else None
     difference = sides.difference(found, registered) if registered else None
     return _metric(sides.metric) | {
         "confidence": judge.confidence,
@@ -137,7 +138,8 @@ def compared(
         "items": {"now": len(sides.new.ids), "then": len(then[0].said.ids)},
         "paired": sides.same,
         "difference": difference,
-        "verdict": word(difference, registered),
+        "verdict": word(difference, margin),
+        "margin": margin,
         "slices": sides.slices(),
     }
 
@@ -157,15 +159,15 @@ def apart(now: Interval, then: Interval, better: int) -> Figures:
     }
 
 
-def word(difference: Mapping[str, Any] | None, registered: Interval | None) -> str:
+def word(difference: Mapping[str, Any] | None, margin: float | None) -> str:
     """Say better, worse, steady or inconclusive.
 
-    steady: a fall larger than the registered figure's own interval is wide is ruled out.
+    steady: a fall larger than the margin, the width of the registered interval, is ruled out.
     """
-    if difference is None or registered is None:
+    if difference is None or margin is None:
         return "inconclusive"
     said = WORDS[_sign(difference)]
-    if said == "inconclusive" and difference["low"] >= registered.low - registered.high:
+    if said == "inconclusive" and difference["low"] >= -margin:
         return "steady"
     return said
 

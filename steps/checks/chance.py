@@ -49,7 +49,7 @@ class Sides:
         # A group with records on both sides is one on each: what changes sides stays one-sided
         self.movers = np.unique(2 * self.groups + self.side, return_inverse=True)[1]
 
-    @property
+    @cached_property
     def why(self) -> str:
         """Why nothing can be told; nothing where it can."""
         if min(self.then, self.now) < LEAST:
@@ -109,6 +109,14 @@ class Sides:
         now = (self.shuffled @ counts).astype(np.float64)
         then = counts.sum(axis=0) - now
         return self.distance(np.abs(_share(now) - _share(then)).sum(axis=1) / 2)
+
+
+def drawn(records: int, most: int, seed: int) -> list[int]:
+    """Places of the records that are looked at: all, or so many of them."""
+    if records <= most:
+        return list(range(records))
+    found = np.random.default_rng(seed).choice(records, most, replace=False)
+    return sorted(int(place) for place in found)
 
 
 def _share(numbers: Numbers) -> Numbers:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from steps.checks.chance import Numbers, Sides
+from steps.checks.chance import Numbers, Sides, drawn
 from steps.checks.drift import most_moved
 from steps.checks.two_sample import Text, Told
 from steps.core.params import choose
 from steps.corpora import vocabulary
-from steps.corpora.overlap import words
 
 BINS = 20  # of confidence
+MOST = 5000  # items a side that are looked at
 WORDS = 1_000_000  # distinct words that are known, of what was learnt from
 LABELS = ("classification", "sentiment", "pairs", "multilabel", "tokens", "tags")
 Places = Mapping[str, Mapping[str, Sequence[int]]]  # kind of slice -> slice -> its texts
@@ -43,51 +43,75 @@ class Said:
     sure: Sequence[float]
     groups: Sequence[str]
 
+    def drawn(self, seed: int) -> "Said":
+        """Of very many so many."""
+        at = drawn(len(self.values), MOST, seed)
+        return Said(*([side[n] for n in at] for side in (self.values, self.sure, self.groups)))
 
-def inputs(
-    then: Sequence[Text], now: Sequence[Text], places: tuple[Places, Places], seed: int
-) -> dict[str, Any]:
-    """Compare the texts that were learnt from with the newest; `places`: slices of both."""
-    told = Told(then, now, seed)
-    sides = Sides([one.group for one in then], [one.group for one in now], seed)
-    long = [[float(len(one.text.split())) for one in side] for side in (then, now)]
+
+@dataclass(frozen=True)
+class Parts:
+    """Texts: those learnt from, those of the test set at registration, and the newest."""
+
+    learnt: Sequence[Text]
+    tested: Sequence[Text]
+    now: Sequence[Text]
+
+
+def inputs(parts: Parts, places: tuple[Places, Places], seed: int) -> dict[str, Any]:
+    """Compare the newest texts with both parts; `places`: slices of the tested and the newest.
+
+    They have moved where they are told from either: a test set may differ from training by the way
+    they were drawn, which is no movement. `p` is of that claim, the larger of two.
+    """
+    since = Told(parts.tested, parts.now, seed)
+    told = {
+        "since_registration": since.apart(),
+        "from_training": Told(parts.learnt, parts.now, seed).apart(),
+        "at_registration": Told(parts.learnt, parts.tested, seed).apart(),
+    }
+    ps = [told[name].p for name in ("since_registration", "from_training")]
+    known = [p for p in ps if p is not None]
     return {
-        "texts": [len(then), len(now)],
-        "told_apart": asdict(told.apart()),
-        "slices": [
-            {"kind": kind, "slice": name, "texts": [len(here), len(there)]}
-            | {"told_apart": asdict(told.apart_in(here, there))}
-            for kind, name, here, there in _both(*places)
-        ],
-        "words": {"median": [median(side) for side in long if side]}
-        | asdict(sides.gap([*long[0], *long[1]])),
-        "vocabulary": _vocabulary(then, now),
+        "texts": [len(part) for part in (parts.learnt, parts.tested, parts.now)],
+        "told_apart": {name: asdict(found) for name, found in told.items()},
+        "p": max(known) if ps[0] is not None else None,
+        "slices": _slices(since, places),
+        "words": _lengths(since, parts),
+        "vocabulary": _vocabulary(parts),
     }
 
 
-def vocabulary_of(texts: Sequence[Text]) -> dict[str, int]:
-    """Count all words."""
-    return vocabulary.count((one.text for one in texts), WORDS)
+def _slices(told: Told, places: tuple[Places, Places]) -> list[dict[str, Any]]:
+    """What of all texts is told apart in the slices that both have."""
+    return [
+        {"kind": kind, "slice": name, "texts": [len(here), len(there)]}
+        | {"told_apart": asdict(told.apart_in(here, there))}
+        for kind, name, here, there in _both(*places)
+    ]
 
 
-def unseen(texts: Sequence[Text], known: Mapping[str, int]) -> float | None:
+def _lengths(told: Told, parts: Parts) -> dict[str, Any]:
+    pairs = zip((parts.tested, parts.now), told.places, strict=True)
+    long = [[float(len(side[at].text.split())) for at in places] for side, places in pairs]
+    middles = [median(side) if side else None for side in long]
+    return {"median": middles} | asdict(told.sides.gap([*long[0], *long[1]]))
+
+
+def unseen(counts: Mapping[str, int], known: Mapping[str, int]) -> float | None:
     """Share of the running words that are not known; None where there are no words."""
-    found = Counter(word for one in texts for word in words(one.text) if word.isalpha())
-    total = found.total()
-    lacking = sum(count for word, count in found.items() if word not in known)
+    total = sum(counts.values())
+    lacking = sum(count for word, count in counts.items() if word not in known)
     return round(lacking / total, 6) if total else None
-
-
-def told_apart(then: Sequence[Text], now: Sequence[Text], seed: int) -> dict[str, Any]:
-    """The two-sample test alone."""
-    return asdict(Told(then, now, seed).apart())
 
 
 def outputs(kind: str, then: Said, now: Said, seed: int) -> dict[str, Any]:
     """Compare what was predicted: shares of labels, numbers, how sure; None where there is none."""
+    many = [len(then.values), len(now.values)]
+    then, now = (side.drawn(seed) for side in (then, now))
     sides = Sides(then.groups, now.groups, seed)
     return {
-        "items": [len(then.values), len(now.values)],
+        "items": many,
         "labels": _labels(kind, then, now, sides),
         "numbers": _numbers(kind, then, now, sides),
         "confidence": {"mean": [_mean(then.sure), _mean(now.sure)]}
@@ -106,12 +130,15 @@ def _both(then: Places, now: Places) -> list[tuple[str, str, Sequence[int], Sequ
     ]
 
 
-def _vocabulary(then: Sequence[Text], now: Sequence[Text]) -> dict[str, Any]:
-    mine, theirs = vocabulary_of(then), vocabulary_of(now)
+def _vocabulary(parts: Parts) -> dict[str, Any]:
+    learnt, tested, now = (
+        vocabulary.count((one.text for one in part), WORDS)
+        for part in (parts.learnt, parts.tested, parts.now)
+    )
     return {
-        "unseen": unseen(now, mine),
-        "divergence": round(vocabulary.divergence(theirs, mine), 6),
-        "moved": most_moved(theirs, mine),
+        "unseen": [unseen(part, learnt) for part in (tested, now)],
+        "divergence": round(vocabulary.divergence(now, tested), 6),
+        "moved": most_moved(now, tested),
     }
 
 

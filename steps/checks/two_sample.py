@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from steps.checks.chance import SHUFFLES, Distance, Numbers, Sides
+from steps.checks.chance import SHUFFLES, Distance, Numbers, Sides, drawn
 
 FOLDS = 5
 RIDGE = 1.0
@@ -31,7 +31,7 @@ class Told:
     """What the classifier says of two sides' texts."""
 
     def __init__(self, then: Sequence[Text], now: Sequence[Text], seed: int) -> None:
-        self.places = [_drawn(len(side), seed) for side in (then, now)]
+        self.places = [drawn(len(side), MOST, seed) for side in (then, now)]
         chosen = [
             [side[at] for at in at_] for side, at_ in zip((then, now), self.places, strict=True)
         ]
@@ -54,14 +54,6 @@ class Told:
         mine, theirs = set(then), set(now)
         inside = [at in mine for at in self.places[0]] + [at in theirs for at in self.places[1]]
         return self.sides.distance(self.sides.auc(self.scores, np.flatnonzero(inside)))
-
-
-def _drawn(texts: int, seed: int) -> list[int]:
-    """Places of the texts that are looked at: all, or so many of them."""
-    if texts <= MOST:
-        return list(range(texts))
-    found = np.random.default_rng(seed).choice(texts, MOST, replace=False)
-    return sorted(int(place) for place in found)
 
 
 def _kernel(texts: Sequence[str]) -> npt.NDArray[np.float64]:
