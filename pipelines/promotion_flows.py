@@ -8,15 +8,16 @@ that a second try finds what the first has done.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from pipelines import champion_check as checking
-from pipelines import champion_report, connection, promotion
+from pipelines import champion_report, clones, connection, promotion
 from pipelines.promotion import Outcome
 from steps.core.entry import StepError
 
@@ -41,12 +42,27 @@ async def silent(_task: Any, _run: Any, state: State[Any]) -> bool:
 )
 def ask(act: Callable[[], Any]) -> Any:
     """Do what may be done again."""
-    return act()
+    try:
+        return act()
+    except connection.Down:
+        raise
+    except StepError as error:  # not raised: the user's line is all that there is to say
+        return Failed(message=str(error), data=error)
+
+
+def told(act: Callable[[], State[Any]]) -> State[Any]:
+    """Act in the clone that OUTPLANT_HOME names; a mistake of the user's is the state's line."""
+    try:
+        clones.enter()
+        return act()
+    except StepError as error:
+        return Failed(message=str(error), data=error)
 
 
 def asked(name: str, act: Callable[[], T]) -> T:
     """Do it as a task of that name, again where a server does not answer."""
-    return cast(T, ask.with_options(name=name, task_run_name=name)(act))
+    named = ask.with_options(name=name, task_run_name=name)
+    return cast(T, named(act, return_state=True).result())
 
 
 @flow(name="promote", persist_result=False)
@@ -61,7 +77,8 @@ def promote(
         force: Promote whatever the gate says; needs a reason.
         reason: Why; kept in the history.
     """
-    return _moved("promote", task, lambda: promotion.promote(task, version, force, reason))
+    act = partial(promotion.promote, task, version, force, reason)
+    return told(lambda: _moved("promote", task, act))
 
 
 @flow(name="rollback", persist_result=False)
@@ -73,7 +90,8 @@ def rollback(task: str, reason: str, to: int | None = None) -> State[Any]:
         reason: Why; kept in the history.
         to: The number of a version that was champion; without, the champion before.
     """
-    return _moved("rollback", task, lambda: promotion.rollback(task, reason, to))
+    act = partial(promotion.rollback, task, reason, to)
+    return told(lambda: _moved("rollback", task, act))
 
 
 @flow(name="champion-check", persist_result=False)
@@ -85,6 +103,10 @@ def champion_check(task: str = "") -> State[Any]:
     Args:
         task: A task of params.yaml; without, all that have a champion.
     """
+    return told(lambda: _check_all(task))
+
+
+def _check_all(task: str) -> State[Any]:
     logger = get_run_logger()
     tasks = [task] if task else asked("champions", checking.champions)
     if not tasks:

@@ -105,7 +105,7 @@ def test_a_users_mistake_fails_with_its_line_and_is_not_tried_again(
 ) -> None:
     state = getattr(flows, name)(**given, return_state=True)
     assert told(state) == ("FAILED", "Failed")
-    assert f"StepError: {said}" in state.message
+    assert state.message.startswith(said)
     assert "\n" not in state.message
     assert tries(state) == {name: 1}
 
@@ -132,7 +132,7 @@ def test_a_registry_that_stays_silent_fails_the_run(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     state = flows.champion_check(return_state=True)
-    assert "Down: MLflow at http://127.0.0.1 does not answer" in state.message
+    assert state.message.startswith("MLflow at http://127.0.0.1 does not answer")
     assert (told(state), tries(state)) == (("FAILED", "Failed"), {"champions": 4})
 
 
