@@ -3,6 +3,7 @@
 with fleet(project, cpu=2) as rig: rig.outplant("train", "--fleet")
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import yaml
@@ -54,6 +56,11 @@ class Rig:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def known(self) -> dict[str, dict[str, Any]]:
+        """What `outplant up` started, by name, dead or alive."""
+        listed = json.loads((self.project / ".outplant/servers.json").read_text())
+        return {one["name"]: one for one in listed}
+
     def up(self) -> str:
         """Start what does not run."""
         wanted = [f"--{pool}={number}" for pool, number in self.counts.items()]
@@ -61,14 +68,14 @@ class Rig:
 
 
 @contextmanager
-def fleet(project: Path, **counts: int) -> Iterator[Rig]:
+def fleet(project: Path, more: dict[str, str] | None = None, **counts: int) -> Iterator[Rig]:
     """Start an S3, make it the project's DVC remote, and start servers and workers."""
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
     store.start()
     try:
         host, port = store.get_host_and_port()
         address = f"http://{host}:{port}"
-        rig = Rig(project, settings(project), counts)
+        rig = Rig(project, settings(project) | (more or {}), counts)
         boto3.client(
             "s3", endpoint_url=address, aws_access_key_id="worker", aws_secret_access_key="secret"
         ).create_bucket(Bucket=BUCKET)
