@@ -113,14 +113,11 @@ def of(folder: Path) -> list[psutil.Process]:
 
 
 def project(folder: Path) -> Path:
-    """The toy, with params, the deployments of infra/prefect.yaml and one more, and a stage that
-    lasts while there is a file `hold`."""
+    """The toy, with params, our deployments, and a stage that lasts while there is a `hold`."""
     projects.toy(folder)
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     shutil.copytree(ROOT / "infra" / "demo", folder / "infra" / "demo")
-    declared = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())
-    declared["deployments"].append(OFTEN)
-    (folder / "infra" / "prefect.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    shutil.copy(ROOT / "infra" / "prefect.yaml", folder / "infra")
     (folder / "hold.py").write_text(HOLD)
     graph = yaml.safe_load((folder / "dvc.yaml").read_text())
     graph["stages"]["hold"] = {"cmd": "python hold.py", "always_changed": True}
@@ -162,11 +159,16 @@ def test_up_says_where_all_is_and_what_a_shell_needs(up: Machine) -> None:
 
 
 def test_a_run_of_a_cron_schedule_appears_and_completes(up: Machine) -> None:
+    file = up.folder / "infra" / "prefect.yaml"
+    declared = yaml.safe_load(file.read_text())
+    often = {**declared, "deployments": [OFTEN]}
+    file.write_text(yaml.safe_dump(often, sort_keys=False))
+    done = up.outplant("deploy", PREFECT_API_AUTH_STRING=SECRET)
+    assert done.returncode == 0, done.stderr
     (run, *_) = until(lambda: up.runs("Completed"))
     assert run["auto_scheduled"]
     assert (up.folder / "sold").exists()
-    file = up.folder / "infra" / "prefect.yaml"
-    shutil.copy(ROOT / "infra" / "prefect.yaml", file)  # no more of these in what follows
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))  # no more of these in what follows
     up.ask(f"deployments/{run['deployment_id']}", method="DELETE")
     until(lambda: not up.runs("Running", "Pending", "Submitting"))
 
