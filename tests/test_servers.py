@@ -158,26 +158,20 @@ def test_up_says_where_all_is_and_what_a_shell_needs(up: Machine) -> None:
     assert "up" not in {one["name"] for one in up.ask("work_pools/filter", {})}
 
 
-def test_a_run_of_a_cron_schedule_appears_and_completes(up: Machine) -> None:
+def up_again(up: Machine) -> subprocess.CompletedProcess[str]:
+    """A second `outplant up`, that finds one deployment more: it runs each ten seconds."""
     file = up.folder / "infra" / "prefect.yaml"
-    declared = yaml.safe_load(file.read_text())
-    often = {**declared, "deployments": [OFTEN]}
-    file.write_text(yaml.safe_dump(often, sort_keys=False))
-    done = up.outplant("deploy", PREFECT_API_AUTH_STRING=SECRET)
+    declared = yaml.safe_load(file.read_text()) | {"deployments": [OFTEN]}
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+    done = up.outplant("up")
     assert done.returncode == 0, done.stderr
-    (run, *_) = until(lambda: up.runs("Completed"))
-    assert run["auto_scheduled"]
-    assert (up.folder / "sold").exists()
-    file.write_text(yaml.safe_dump(declared, sort_keys=False))  # no more of these in what follows
-    up.ask(f"deployments/{run['deployment_id']}", method="DELETE")
-    until(lambda: not up.runs("Running", "Pending", "Submitting"))
+    return done
 
 
 def test_a_second_up_starts_only_what_died(up: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     before = up.pids()
     os.kill(before["controller"], signal.SIGKILL)
-    done = up.outplant("up")
-    assert done.returncode == 0, done.stderr
+    done = up_again(up)
     assert "prefect: runs already" in done.stderr
     assert "controller: ready" in done.stderr
     assert up.pids()["controller"] != before["controller"]
@@ -187,6 +181,17 @@ def test_a_second_up_starts_only_what_died(up: Machine, monkeypatch: pytest.Monk
         "PREFECT_API_URL": f"{up.url('prefect')}/api",
         "MLFLOW_TRACKING_URI": up.url("mlflow"),
     }
+
+
+def test_a_run_of_a_cron_schedule_appears_and_completes(up: Machine) -> None:
+    if "often" not in (up.folder / "infra" / "prefect.yaml").read_text():
+        up_again(up)  # where this test is run alone
+    (run, *_) = until(lambda: up.runs("Completed"))
+    assert run["auto_scheduled"]
+    assert (up.folder / "sold").exists()
+    shutil.copy(ROOT / "infra" / "prefect.yaml", up.folder / "infra")
+    up.ask(f"deployments/{run['deployment_id']}", method="DELETE")  # no more of these
+    until(lambda: not up.runs("Running", "Pending", "Submitting"))
 
 
 def test_a_wrong_login_is_one_line(up: Machine) -> None:
