@@ -219,12 +219,11 @@ def clone(name: str, say: Say) -> Path:
 
 def remote(folder: Path) -> tuple[str, str]:
     """Return name and place of DVC's default remote."""
-    lines: list[str] = []
-    stages.call(["remote", "list"], lines.append, folder)
-    for line in lines:
-        if line.endswith("(default)"):
-            name, url = line.removesuffix("(default)").split(maxsplit=1)
-            return name, url.strip()
+    found: list[str] = []
+    stages.call(["config", "core.remote"], found.append, folder)
+    if found:
+        stages.call(["config", f"remote.{found[0]}.url"], found.append, folder)
+        return found[0], found[1]
     raise StepError(
         "workers with a clone of their own need a DVC remote, through which they hand over what "
         "they made; `dvc remote add --default NAME URL`, and commit .dvc/config"
