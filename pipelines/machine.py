@@ -91,22 +91,31 @@ def _settings() -> dict[str, str]:
 def server(name: str, say: Say) -> Wanted | None:
     """Say what server to start; none where the environment names one that answers."""
     given = os.environ.get(ADDRESSES[name], "")
-    port = PORTS[name]
-    if connection.is_server(given):
+    known = servers.known().get(name)  # it died; workers look for it where it was
+    if connection.is_server(given) and not known:
         if servers.answers(f"{given.rstrip('/')}/health"):
             say(f"{name}: {ADDRESSES[name]} names one, which is used: {connection.shown(given)}")
             return None
-        where = urlsplit(given)
-        if where.hostname not in ("127.0.0.1", "localhost") or not where.port:
-            raise StepError(
-                f"{ADDRESSES[name]} names {connection.shown(given)}, which does not answer; start "
-                "it, or unset the variable to have one started here"
-            )
-        port = where.port
+        port = _own_port(given, ADDRESSES[name])
+    else:
+        port = urlsplit(known.address).port or 0 if known else PORTS[name]
     free = servers.port(port)
+    if free != port and known:
+        raise StepError(f"{name} ran at port {port}, which is taken now; `outplant down` first")
     if free != port:
         say(f"{name}: port {port} is taken, {free} is used")
     return _mlflow(free) if name == "mlflow" else _prefect(free)
+
+
+def _own_port(given: str, variable: str) -> int:
+    """Return the port of an address here, such as a shell has of a server that was stopped."""
+    where = urlsplit(given)
+    if where.hostname in ("127.0.0.1", "localhost") and where.port:
+        return where.port
+    raise StepError(
+        f"{variable} names {connection.shown(given)}, which does not answer; start it, or unset "
+        "the variable to have one started here"
+    )
 
 
 def _prefect(port: int) -> Wanted:

@@ -1,5 +1,6 @@
 """How processes of this machine are started, found again and ended; each is a line of Python."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -135,6 +137,20 @@ def test_a_shell_that_knows_a_stopped_server_gets_it_at_that_address(
     assert found
     assert found.address == f"http://127.0.0.1:{free}/api"
     assert found.environment["PREFECT_HOME"] == str(Path(".outplant/prefect").absolute())
+
+
+def test_a_server_that_died_is_started_where_its_workers_look_for_it(folder: Path) -> None:
+    ends = wanted("prefect", "")
+    at = f"http://127.0.0.1:{servers.port(0)}/api"
+    servers.start(dataclasses.replace(ends, address=at))
+    found = machine.server("prefect", quiet)
+    assert found
+    assert found.address == at
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", urlsplit(at).port))
+        taken.listen()
+        with pytest.raises(StepError, match="which is taken now; `outplant down` first"):
+            machine.server("prefect", quiet)
 
 
 def test_a_password_of_the_registrys_database_is_no_argument(

@@ -231,6 +231,19 @@ def test_a_run_whose_flow_and_worker_were_killed_is_crashed_and_holds_no_slot(up
     until(lambda: up.state(next_run) == "Completed")
 
 
+@pytest.mark.slow
+def test_a_server_that_was_killed_and_started_again_ends_no_run(up: Machine) -> None:
+    run = held(up, "train/by-hand")
+    os.kill(up.pids()["prefect"], signal.SIGKILL)
+    assert up.outplant("up").returncode == 0
+    until_silent = time.monotonic() + 200  # longer than a run may be silent
+    while time.monotonic() < until_silent:
+        assert up.state(run) == "Running"
+        time.sleep(1)
+    (up.folder / "hold").unlink()
+    until(lambda: up.state(run) == "Completed")
+
+
 def test_down_ends_what_a_run_had_started_and_leaves_no_orphan(up: Machine) -> None:
     held(up, "train/by-hand")
     os.kill(up.pids()["controller"], signal.SIGKILL)  # which leaves flow and stage behind
