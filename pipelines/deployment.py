@@ -207,6 +207,7 @@ def _deploy_flows(url: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise StepError(
-            f"`prefect deploy` of {FILE} failed: {stages.failure(done.stdout.splitlines())}"
+        said = stages.failure(
+            done.stdout.replace("An exception occurred.", "").rstrip().splitlines()
         )
+        raise StepError(f"`prefect deploy` of {FILE} failed: {said}")

@@ -32,18 +32,18 @@ def up(counts: dict[str, int], say: Say) -> list[str]:
         before = servers.running()
         for one in before.values():
             say(f"{one.name}: runs already {one.address}".rstrip())
-        folders = {name: _clone(name, say) for name in _workers(counts) if name not in before}
+        folders = {name: clone(name, say) for name in clones(counts) if name not in before}
         if "controller" not in before:
             folders["controller"] = Path.cwd()
         begun: Begun = {}
         try:
             for name in [name for name in ADDRESSES if name not in before]:
-                _begin(begun, _server(name, say))
+                _begin(begun, server(name, say))
             _wait(begun, ["prefect"], say)
             _deploy(say)  # while MLflow starts
             _wait(begun, ["mlflow"], say)
             for name, folder in folders.items():
-                _begin(begun, _worker(name, folder))
+                _begin(begun, worker(name, folder))
             _wait(begun, folders, say)
         except BaseException:
             servers.stop(begun)
@@ -70,7 +70,7 @@ def down(say: Say) -> None:
     if names:
         say(f"stopped {', '.join(names)}")
     if more > 0:
-        say(f"stopped {more} processes that they had started")
+        say(f"stopped {more} process{'es' if more > 1 else ''} that they had started")
     if not names and more <= 0:
         say("nothing is running")
 
@@ -88,25 +88,34 @@ def _settings() -> dict[str, str]:
     return servers.here() | ({AUTH: given, SERVER_AUTH: given} if given else {})
 
 
-def _server(name: str, say: Say) -> Wanted | None:
+def server(name: str, say: Say) -> Wanted | None:
     """Say what server to start; none where the environment names one that answers."""
     given = os.environ.get(ADDRESSES[name], "")
-    port = PORTS[name]
-    if connection.is_server(given):
+    known = servers.known().get(name)  # it died; workers look for it where it was
+    if connection.is_server(given) and not known:
         if servers.answers(f"{given.rstrip('/')}/health"):
             say(f"{name}: {ADDRESSES[name]} names one, which is used: {connection.shown(given)}")
             return None
-        where = urlsplit(given)
-        if where.hostname not in ("127.0.0.1", "localhost") or not where.port:
-            raise StepError(
-                f"{ADDRESSES[name]} names {connection.shown(given)}, which does not answer; start "
-                "it, or unset the variable to have one started here"
-            )
-        port = where.port
+        port = _own_port(given, ADDRESSES[name])
+    else:
+        port = urlsplit(known.address).port or 0 if known else PORTS[name]
     free = servers.port(port)
+    if free != port and known:
+        raise StepError(f"{name} ran at port {port}, which is taken now; `outplant down` first")
     if free != port:
         say(f"{name}: port {port} is taken, {free} is used")
     return _mlflow(free) if name == "mlflow" else _prefect(free)
+
+
+def _own_port(given: str, variable: str) -> int:
+    """Return the port of an address here, such as a shell has of a server that was stopped."""
+    where = urlsplit(given)
+    if where.hostname in ("127.0.0.1", "localhost") and where.port:
+        return where.port
+    raise StepError(
+        f"{variable} names {connection.shown(given)}, which does not answer; start it, or unset "
+        "the variable to have one started here"
+    )
 
 
 def _prefect(port: int) -> Wanted:
@@ -152,7 +161,7 @@ def _mlflow(port: int) -> Wanted:
     )
 
 
-def _worker(name: str, folder: Path) -> Wanted:
+def worker(name: str, folder: Path) -> Wanted:
     """A worker whose flows run in that folder, with the code that is there."""
     pool = name.partition("-")[0]
     limit = str(LIMITS.get(pool, 1))
@@ -167,7 +176,7 @@ def _worker(name: str, folder: Path) -> Wanted:
         | _home()
         | _device(name)
         | {"OUTPLANT_HOME": str(folder), "PYTHONPATH": path}
-        | ({} if pool == "controller" else {"OUTPLANT_CACHE": _cache()}),
+        | ({} if pool == "controller" else {"OUTPLANT_DVC_CACHE": _cache()}),
         folder=folder,
         ready=f"Worker '{name}' started!",
     )
@@ -179,7 +188,7 @@ def _home() -> dict[str, str]:
 
 
 def _cache() -> str:
-    return os.environ.get("OUTPLANT_CACHE") or str((FOLDER / "cache").absolute())
+    return os.environ.get("OUTPLANT_DVC_CACHE") or str((FOLDER / "cache").absolute())
 
 
 def _device(name: str) -> dict[str, str]:
@@ -190,20 +199,19 @@ def _device(name: str) -> dict[str, str]:
     visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     if visible and int(number) > len(visible):
         raise StepError(
-            f"--gpu asks for {number} workers or more, CUDA_VISIBLE_DEVICES has {len(visible)} "
-            "GPUs; ask for fewer"
+            f"{name} has no GPU: CUDA_VISIBLE_DEVICES has {len(visible)}; ask for so many by --gpu"
         )
     return {"CUDA_VISIBLE_DEVICES": visible[int(number) - 1] if visible else str(int(number) - 1)}
 
 
-def _workers(counts: dict[str, int]) -> list[str]:
+def clones(counts: dict[str, int]) -> list[str]:
     """Name the workers that need a clone of their own."""
     return [f"{pool}-{n + 1}" for pool, number in counts.items() for n in range(number)]
 
 
-def _clone(name: str, say: Say) -> Path:
+def clone(name: str, say: Say) -> Path:
     """Give a worker its own clone, with the DVC remote through which it hands over its outs."""
-    remote, url = stages.remote()
+    store, url = stages.remote()
     folder = (FOLDER / "workers" / name).absolute()
     if not (folder / ".git").exists():
         say(f"{name}: cloning into {folder.relative_to(Path.cwd())}")
@@ -213,8 +221,8 @@ def _clone(name: str, say: Say) -> Path:
             raise StepError(f"git clone failed: {stages.failure(done.stderr.splitlines())}")
     if (own := Path(".dvc/config.local")).exists():  # logins and the like, which git has not
         shutil.copy2(own, folder / own)
-    if "://" not in url:  # a folder may be named from .dvc/, as it stands here
-        stages.call(["remote", "modify", "--local", remote, "url", url], _silent, folder)
+    if stages.remote(folder)[1] != url:  # a folder that .dvc/config names from where it lies itself
+        stages.call(["remote", "modify", "--local", store, "url", url], _silent, folder)
     return folder
 
 

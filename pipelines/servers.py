@@ -111,6 +111,7 @@ def start(wanted: Wanted) -> Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    child.returncode = 0  # it outlives us: Popen is not to wait for it, nor to miss that
     began = psutil.Process(child.pid).create_time()
     started = Process(wanted.name, child.pid, began, wanted.address)
     _write(known() | {wanted.name: started})
