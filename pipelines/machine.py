@@ -17,6 +17,7 @@ Begun = dict[str, tuple[Wanted, Process]]  # what this call of `up` started
 PORTS = {"prefect": 4200, "mlflow": 5000}
 BEHIND = {"prefect": "/api", "mlflow": ""}  # what an address has behind the port
 LIMITS = {"controller": 8}  # its flows wait for others; a stage has a worker for itself
+LOOK_SECONDS = "2"  # of a worker for runs; Prefect's own 10 are for servers far away
 AUTH, SERVER_AUTH = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
 
 
@@ -176,6 +177,7 @@ def worker(name: str, folder: Path) -> Wanted:
         | _home()
         | _device(name)
         | {"OUTPLANT_HOME": str(folder), "PYTHONPATH": path}
+        | {"PREFECT_WORKER_QUERY_SECONDS": LOOK_SECONDS}
         | ({} if pool == "controller" else {"OUTPLANT_DVC_CACHE": _cache()}),
         folder=folder,
         ready=f"Worker '{name}' started!",
