@@ -22,6 +22,7 @@ from steps.core.entry import StepError, TryAgain
 
 AT_MOST = 256  # stages that run here or are waited for, at once
 AWAY = "away"
+NAMED = 5  # of the stages that are left out
 
 
 def passes(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -114,14 +115,18 @@ class Runs:
             if self.crew:
                 self.crew.halted.set()
             raise
-        if len(self.errors) == 1:
-            raise self.errors[0]
         if self.errors:
-            raise StepError(f"{len(self.errors)} stages failed: {'; '.join(map(str, self.errors))}")
+            raise StepError("; ".join([*map(str, self.errors), *self._left_out()]))
 
     def done(self) -> list[Ran]:
         """Return what became of the stages, in the order of their ends."""
         return [self.futures[name].result() for name in self.schedule.done]
+
+    def _left_out(self) -> list[str]:
+        """Say what did not run for it, in one clause; the first few by name."""
+        names = self.schedule.left_out()
+        rest = ["..."] if len(names) > NAMED else []
+        return [f"not run for it: {', '.join(names[:NAMED] + rest)}"] if names else []
 
     def _start(self) -> None:
         while started := self.schedule.take():
