@@ -104,6 +104,9 @@ def train() -> None:
 
 
 def _train_as_flow() -> None:
+    from pipelines import admission
+
+    admission.ask()
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     typer.echo("starting Prefect", err=True)
     from pipelines import training

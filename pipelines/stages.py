@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps.core.entry import OFFLINE, StepError
+from steps.core.entry import OFFLINE, StepError, unsigned
 
 KEPT_LINES = 40
 CHATTER = (
@@ -126,7 +126,7 @@ def call(arguments: list[str], say: Callable[[str], None], folder: Path = Path()
     with _start([sys.executable, "-m", "dvc", *arguments], folder) as process:
         assert process.stdout
         try:
-            for line in (raw.rstrip() for raw in process.stdout):
+            for line in (unsigned(raw.rstrip()) for raw in process.stdout):
                 if line and not line.startswith(CHATTER):
                     last.append(line)
                     say(line)
