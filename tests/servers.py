@@ -11,6 +11,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
+
+import psutil
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 180.0
@@ -21,6 +24,16 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def listens_on(address: str) -> set[str]:
+    """The addresses of this machine at which the port of a URL is open."""
+    port = urlsplit(address).port
+    return {
+        line.laddr.ip
+        for line in psutil.net_connections("inet")
+        if line.status == psutil.CONN_LISTEN and line.laddr.port == port
+    }
 
 
 @contextlib.contextmanager

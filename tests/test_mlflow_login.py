@@ -37,6 +37,10 @@ def log_in(server: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def test_a_server_that_is_told_no_host_is_open_to_this_machine_alone(server: str) -> None:
+    assert servers.listens_on(server) == {"127.0.0.1"}
+
+
 def test_without_a_login_or_with_a_wrong_one_the_registry_refuses_in_one_line(
     log_in: pytest.MonkeyPatch,
 ) -> None:

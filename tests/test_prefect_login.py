@@ -61,6 +61,10 @@ def train(toy: Path, server: str, **settings: str) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=toy, env=given, capture_output=True, text=True, check=False)
 
 
+def test_a_server_that_is_told_no_host_is_open_to_this_machine_alone(server: str) -> None:
+    assert servers.listens_on(server) == {"127.0.0.1"}
+
+
 @pytest.mark.parametrize(("login", "found"), [("", "none"), ("admin:wrong", "another")])
 def test_without_the_login_train_is_one_line(
     toy: Path, server: str, login: str, found: str
