@@ -88,7 +88,9 @@ def run(*arguments: str) -> str:
     return done.output
 
 
-def test_with_the_login_all_works_and_no_secret_is_found_again(project: Path, folder: Path) -> None:
+def test_with_the_login_all_works_and_no_secret_is_found_again(
+    project: Path, folder: Path, server: str, log_in: pytest.MonkeyPatch
+) -> None:
     with log_in.context() as patch:
         patch.delenv("MLFLOW_TRACKING_PASSWORD")
         patch.setenv("MLFLOW_TRACKING_URI", signed(server, PASSWORD))

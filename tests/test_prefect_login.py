@@ -10,6 +10,7 @@ import pytest
 
 from tests import planting, projects, servers
 
+pytestmark = pytest.mark.slow  # a server and four processes; test_secrets.py asks one that is none
 LOGIN = planting.SECRETS["PREFECT_API_AUTH_STRING"]
 # A toy has no tasks of which there could be a status, and no params to check
 COMMAND = """

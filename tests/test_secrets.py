@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import record, stages
+from pipelines import admission, record, stages
 from steps.core.entry import StepError
 from steps.core.params import Source
 from steps.fetch import fetch
@@ -96,6 +96,27 @@ def test_a_record_that_does_not_answer_is_named_without_its_password(
     with pytest.raises(StepError, match="does not answer") as failed:
         record.read("changes")
     assert clean(project, failed.value)
+
+
+@pytest.mark.parametrize(("login", "found"), [("", "none"), ("admin:planted4", "another")])
+def test_a_prefect_that_asks_for_a_login_is_one_line(
+    shut: str, login: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://me:{planting.ADDRESS}@{shut}/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", login)
+    with pytest.raises(StepError, match=f"asks for a login .401; it was given {found}.") as failed:
+        admission.ask()
+    assert not planting.said(str(failed.value))
+
+
+def test_a_prefect_that_is_not_there_is_one_line_and_none_at_all_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{servers.free_port()}/api")
+    with pytest.raises(StepError, match=r"Prefect at http://127\.0\.0\.1 does not answer"):
+        admission.ask()
+    monkeypatch.delenv("PREFECT_API_URL")
+    admission.ask()
 
 
 def test_the_users_of_mlflow_are_in_a_postgres_whose_password_is_not_in_the_file(
