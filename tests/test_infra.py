@@ -1,6 +1,7 @@
 """What infra/ promises, as far as it can be seen without a Docker daemon."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import manifests
+from tests import manifests, projects
 
 INFRA = Path("infra")
 COMPOSE = manifests.compose()
@@ -129,6 +130,34 @@ def test_each_pool_has_a_worker_with_a_clone_of_its_own():
         assert SERVICES[name]["command"][-1] == name
         clones += [line for line in SERVICES[name]["volumes"] if line.endswith(":/work")]
     assert sorted(clones) == ["controller:/work", "cpu:/work", "gpu:/work"]
+
+
+def test_a_workers_start_clones_names_the_remote_and_begins_to_work(tmp_path):
+    script = COMPOSE["x-start"][2].replace("$$", "$")
+    for name in ("prefect", "outplant"):  # stand-ins that say what they are asked for
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = f"{tmp_path}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    source = projects.toy(tmp_path / "source")
+    (tmp_path / "work").mkdir()
+    said = [
+        subprocess.run(
+            ["bash", "-ec", script, "outplant", pool],
+            cwd=tmp_path / "work",
+            env=os.environ | {"PATH": path, "OUTPLANT_REPOSITORY": str(source)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+        for pool in ("controller", "gpu")
+    ]
+    start = (
+        "prefect worker start --pool {0} --type process --limit {1} --name {0} --with-healthcheck"
+    )
+    assert said[0][-2:] == ["outplant deploy", start.format("controller", 8)]
+    assert said[1] == [start.format("gpu", 1)]
+    assert "s3://outplant/dvc" in (tmp_path / "work/.dvc/config.local").read_text()
 
 
 @pytest.mark.slow
