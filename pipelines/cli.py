@@ -113,6 +113,9 @@ def train(
 
 
 def _train_as_flow(fleet: bool, queue: str, branch: str) -> None:
+    from pipelines import admission
+
+    admission.ask()
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     typer.echo("starting Prefect", err=True)
     from pipelines import training

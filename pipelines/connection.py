@@ -14,9 +14,10 @@ from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from steps.core.entry import StepError, TryAgain
+from steps.core.entry import StepError, TryAgain, unsigned
 
 TRACKING, RECORD = "MLFLOW_TRACKING_URI", "OUTPLANT_RECORD"
+TRACKING_AS = "MLFLOW_TRACKING"  # _USERNAME, _PASSWORD: MLflow reads them itself
 NAME = re.compile(r"[^\w.]+")
 LOCAL = Path("mlflow.db")
 _ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
@@ -45,6 +46,7 @@ ASKED = {"postgresql": struct.pack("!ii", 8, 80877103), "mysql": b""}
 # Of a disk, a quota or a file; MLflow puts some into its words and loses the error itself.
 FULL = re.compile(rf"\[Errno (?:{ENOSPC}|{EDQUOT}|{EFBIG})\]|disk is full")
 REFUSED = re.compile(r"failed with error code 5\d\d")  # 507, say: MLflow does not ask again
+DENIED = re.compile(r"failed with error code (401|403)\b")
 
 
 class Down(TryAgain):
@@ -113,8 +115,9 @@ def is_server(uri: str) -> bool:
 def probe(uri: str) -> None:
     """Raise Down in seconds where nothing answers at a URI that names a host."""
     try:
-        if is_server(uri):
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=WAIT_SECONDS).close()
+        if is_server(uri):  # urllib takes a password in an address for a part of the host's name
+            healthy = f"{unsigned(uri).rstrip('/')}/health"
+            urllib.request.urlopen(healthy, timeout=WAIT_SECONDS).close()
             return
         where = urlsplit(uri)
         if where.hostname:
@@ -142,6 +145,32 @@ def lost(error: BaseException | None) -> bool:
     return any(_silent(one) or _full(one) for one in _causes(error))
 
 
+def denied(error: BaseException | None) -> int:
+    """Return 401 or 403 where MLflow asks who comes, or does not let them; else 0."""
+    for one in _causes(error):
+        found = DENIED.search(str(one)) if type(one).__module__.startswith("mlflow") else None
+        code = int(found[1]) if found else getattr(getattr(one, "response", None), "status_code", 0)
+        if code in (401, 403):
+            return code
+    return 0
+
+
+def stranger(uri: str, code: int) -> StepError:
+    """Say in one line that MLflow knows no such user, or does not let them do this."""
+    who = os.environ.get(f"{TRACKING_AS}_USERNAME") or urlsplit(uri).username
+    name = f"user {who!r}" if who else "no user"
+    does = "asks for a login" if code == 401 else "does not allow this"
+    return StepError(
+        f"MLflow at {shown(uri)} {does} ({code}; it was given {name}); set {TRACKING_AS}_USERNAME "
+        f"and {TRACKING_AS}_PASSWORD to those of a user who may, or ask its admin"
+    )
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of an error, in which no address has a password."""
+    return unsigned((str(error).splitlines() or [type(error).__name__])[0])[:200]
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen = set()
     while error is not None and id(error) not in seen:
@@ -164,7 +193,7 @@ def _full(error: BaseException) -> bool:
 
 def down(uri: str, error: BaseException) -> Down:
     """Say in one line that the registry cannot be reached; no password of the URI is in it."""
-    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    why = said(error)
     return Down(
         f"MLflow at {shown(uri)} does not answer ({why}); set MLFLOW_TRACKING_URI or start it"
     )

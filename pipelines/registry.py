@@ -246,6 +246,8 @@ def _client() -> Iterator[Client]:
     except _failures() as error:
         if connection.lost(error):
             raise connection.down(uri, error) from error
+        if code := connection.denied(error):
+            raise connection.stranger(uri, code) from None
         raise
 
 
@@ -258,8 +260,7 @@ def _asked() -> Iterator[Client]:
     except StepError:  # connection.Down, before MLflow is even imported
         raise
     except _failures() as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise StepError(f"MLflow refuses: {said}; look at its log") from error
+        raise StepError(f"MLflow refuses: {connection.said(error)}; look at its log") from error
 
 
 def _failures() -> tuple[type[Exception], ...]:

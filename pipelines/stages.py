@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import leash
-from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain
+from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain, unsigned
 
 KEPT_LINES = 40
 LOCKFILE = Path("dvc.lock")
@@ -200,7 +200,7 @@ def call(
     )
     with leash.started(command, folder, around) as process:
         assert process.stdout
-        for line in (raw.rstrip() for raw in process.stdout):
+        for line in (unsigned(raw.rstrip()) for raw in process.stdout):
             if line and not line.startswith(CHATTER):
                 last.append(line)
                 say(line)

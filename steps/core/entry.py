@@ -1,6 +1,7 @@
 """How a stage starts, and fails: one line for what the user can mend, a traceback for our bugs."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -17,10 +18,19 @@ OFFLINE = {
 
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+SIGNED = re.compile(r"(?<=://)(?!USER:PASSWORD@)[^/@\s]+@")
+
+
+def unsigned(text: str) -> str:
+    """Return a text in which no address has a user and a password any more."""
+    return SIGNED.sub("", text)
 
 
 class StepError(Exception):
-    """What the user can mend: expected, found, what to do, in one line."""
+    """What the user can mend: expected, found, what to do, in one line; no password is in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(unsigned(text))
 
 
 class TryAgain(StepError):
