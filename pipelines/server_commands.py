@@ -31,7 +31,7 @@ def up(
             typer.echo(f"{name:10}{addresses[key].removesuffix('/api')}")
     if addresses:
         exports = " ".join(f"{key}={address}" for key, address in addresses.items())
-        typer.echo(f"in your shell: export {exports}")
+        typer.echo(f"export {exports}  # in your shell")
     typer.echo("stop all of it: outplant down")
 
 

@@ -73,10 +73,10 @@ class Machine:
         wanted = {"flow_runs": {"state": {"name": {"any_": states}}}}
         return list(self.ask("flow_runs/filter", wanted))
 
-    def run(self, deployment: str) -> str:
+    def run(self, deployment: str, **settings: Any) -> str:
         """Start a run of a deployment; return its id."""
         found = self.ask(f"deployments/name/{deployment}", method="GET")
-        return str(self.ask(f"deployments/{found['id']}/create_flow_run", {})["id"])
+        return str(self.ask(f"deployments/{found['id']}/create_flow_run", settings)["id"])
 
     def state(self, run: str) -> str:
         return str(self.ask(f"flow_runs/{run}", method="GET")["state"]["name"])
@@ -139,7 +139,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 def test_up_says_where_all_is_and_what_a_shell_needs(up: Machine) -> None:
     assert set(up.pids()) == {"prefect", "mlflow", "controller"}
-    (exports,) = re.findall("export (.*)", up.said)
+    (exports,) = re.findall("(?m)^export (.*)  #", up.said)
     assert exports.split() == [
         f"PREFECT_API_URL={up.url('prefect')}/api",
         f"MLFLOW_TRACKING_URI={up.url('mlflow')}",
@@ -220,6 +220,7 @@ def held(up: Machine, deployment: str) -> str:
 def test_a_run_whose_flow_and_worker_were_killed_is_crashed_and_holds_no_slot(up: Machine) -> None:
     run = held(up, "train/by-hand")
     next_run = up.run("train/by-hand")
+    taken = up.run("train/nightly", state={"type": "PENDING", "name": "Submitting"})  # and left
     worker = psutil.Process(up.pids()["controller"])
     for process in [worker, *worker.children(recursive=True)]:
         process.kill()
@@ -229,6 +230,7 @@ def test_a_run_whose_flow_and_worker_were_killed_is_crashed_and_holds_no_slot(up
     assert up.state(next_run) in {"Scheduled", "Late"}
     until(lambda: up.state(run) == "Crashed", 360)
     until(lambda: up.state(next_run) == "Completed")
+    until(lambda: up.state(taken) == "Crashed")
 
 
 @pytest.mark.slow
