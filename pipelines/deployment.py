@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
+from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import Field
 
@@ -81,6 +83,19 @@ def deployed(client: SyncPrefectClient) -> list[str]:
     flows = {flow.id: flow.name for flow in client.read_flows()}
     ours = [one for one in client.read_deployments() if TAG in (one.tags or [])]
     return sorted(f"{flows[one.flow_id]}/{one.name}" for one in ours)
+
+
+def close(message: str) -> list[str]:
+    """Make the runs Crashed that workers have at work, for these are gone; return their names."""
+    at_work = {
+        "state": {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}},
+        "deployment_id": {"is_null_": False},  # else it is a person's own `outplant train`
+    }
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(at_work))
+        for run in runs:
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+    return [run.name for run in runs]
 
 
 def _address() -> str:

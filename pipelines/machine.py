@@ -64,16 +64,29 @@ def _wait(begun: Begun, names: Iterable[str], say: Say) -> None:
 
 
 def down(say: Say) -> None:
-    """Stop all that runs, and what it started."""
+    """Stop all that runs, and what it started; a run that was at work is told to be Crashed."""
     with servers.alone():
         names = list(servers.running())
-        more = servers.stop(servers.known()) - len(names)
+        stopped = servers.stop(set(servers.known()) - set(ADDRESSES))
+        at = servers.here().get(ADDRESSES["prefect"])
+        if stopped and at and servers.answers(f"{at}/health"):
+            _close(say)
+        stopped += servers.stop(servers.known())
+    more = stopped - len(names)
     if names:
         say(f"stopped {', '.join(names)}")
     if more > 0:
         say(f"stopped {more} process{'es' if more > 1 else ''} that they had started")
-    if not names and more <= 0:
+    if not stopped:
         say("nothing is running")
+
+
+def _close(say: Say) -> None:
+    os.environ.update(_settings())
+    from pipelines import deployment  # Prefect reads its environment when it is imported
+
+    for name in deployment.close("Stopped by `outplant down`"):
+        say(f"run {name} was at work: Crashed")
 
 
 def _deploy(say: Say) -> None:

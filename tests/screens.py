@@ -6,28 +6,37 @@ runs a small field of its own (two tasks, no network) through `outplant up`, the
 `train/by-hand` and `outplant promote`, and has Chromium draw OUT/prefect.png and OUT/mlflow.png.
 """
 
+import base64
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from PIL import Image
+from websockets.sync.client import connect
 
+from pipelines import stages
 from pipelines.cli import SETTINGS
 from tests import projects
 from tests.test_graph import field
 
 WAIT_SECONDS = 1800
 DRAW_SECONDS = 120
-SIZE = (1400, 900)
+SHAPE = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 COLOURS = 64  # enough for a page, and a fifth of the bytes
+SETTLE_SECONDS = 8
+CLOSE = """document.querySelectorAll('button[aria-label="Close"]').forEach(one => one.click())"""
 
 
 def main(out: Path) -> None:
@@ -44,8 +53,8 @@ def main(out: Path) -> None:
             prefect, mlflow = start(folder)
             run = finished(prefect)
             outplant(folder, "promote", "changes", "--force", "--reason", "the first", at=mlflow)
-            draw(f"{prefect}/runs/flow-run/{run}", out / "prefect.png")
-            draw(f"{mlflow}/#/models", out / "mlflow.png")
+            draw(f"{prefect}/runs/flow-run/{run}", out / "prefect.png", "Finished in state")
+            draw(f"{mlflow}/#/models", out / "mlflow.png", "changes")
         finally:
             outplant(folder, "down")
 
@@ -90,32 +99,60 @@ def outplant(folder: Path, *arguments: str, at: str = "") -> str:
     return done.stdout
 
 
-def draw(url: str, out: Path) -> None:
-    """Have Chromium draw a page that builds itself, once there is more than a frame on it."""
+def draw(url: str, out: Path, seen: str) -> None:
+    """Have Chromium draw a page, once `seen` is on it and what a first visit is shown is away."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    waited = 5
+    with chromium() as page:
+        tell(page, "Emulation.setDeviceMetricsOverride", **SHAPE)
+        tell(page, "Page.navigate", url=url)
+        deadline = time.monotonic() + DRAW_SECONDS
+        while not evaluate(page, f"document.body.innerText.includes({json.dumps(seen)})"):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no {seen!r} on {url}")
+            time.sleep(0.5)
+        for _ in range(SETTLE_SECONDS):  # a modal or a panel may come a while after the page
+            evaluate(page, CLOSE)
+            time.sleep(1)
+        shot = base64.b64decode(tell(page, "Page.captureScreenshot")["data"])
+    Image.open(io.BytesIO(shot)).convert("RGB").quantize(COLOURS).save(out, optimize=True)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """An empty page of a browser without a window, and the line to talk to it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        command += ["--remote-allow-origins=*", "about:blank"]
+        browser = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            assert browser.stderr
+            heard = next(line for line in browser.stderr if "DevTools listening on" in line)
+            port = re.findall(r"ws://127\.0\.0\.1:(\d+)/", heard)[0]
+            tabs = ask(f"http://127.0.0.1:{port}/json")
+            (page, *_) = [tab for tab in tabs if tab["type"] == "page"]
+            with connect(page["webSocketDebuggerUrl"], max_size=None) as line:
+                yield line
+        finally:
+            stages.stop(browser)
+
+
+def evaluate(page: Any, code: str) -> Any:
+    """Return what JavaScript makes on the page."""
+    return tell(page, "Runtime.evaluate", expression=code, returnByValue=True)["result"].get(
+        "value"
+    )
+
+
+def tell(page: Any, method: str, **parameters: Any) -> Any:
+    """Send one order of the DevTools protocol; return its answer."""
+    page.send(json.dumps({"id": 1, "method": method, "params": parameters}))
     while True:
-        shoot(url, out, waited)
-        with Image.open(out) as picture:
-            few = picture.convert("RGB").quantize(COLOURS)
-        if busy(few) or waited > DRAW_SECONDS:
-            few.save(out, optimize=True)
-            return
-        waited *= 2
-
-
-def busy(picture: Image.Image) -> bool:
-    """Whether a page is drawn: a frame alone has one colour nearly everywhere."""
-    counts: list[int] = [number for number, _ in picture.getcolors() or []]
-    return max(counts) < 0.97 * SIZE[0] * SIZE[1]
-
-
-def shoot(url: str, out: Path, seconds: int) -> None:
-    with tempfile.TemporaryDirectory() as profile:
-        command = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu"]
-        command += [f"--user-data-dir={profile}", f"--window-size={SIZE[0]},{SIZE[1]}"]
-        command += [f"--virtual-time-budget={seconds * 1000}", f"--screenshot={out}", url]
-        subprocess.run(command, check=True, capture_output=True, timeout=DRAW_SECONDS + seconds)
+        heard = json.loads(page.recv(timeout=DRAW_SECONDS))
+        if heard.get("id") == 1:
+            return heard["result"]
 
 
 if __name__ == "__main__":
