@@ -39,6 +39,7 @@ def up(counts: dict[str, int], say: Say) -> list[str]:
         begun: Begun = {}
         try:
             for name in [name for name in ADDRESSES if name not in before]:
+                servers.sweep(name)
                 _begin(begun, server(name, say))
             _wait(begun, ["prefect"], say)
             _deploy(say)  # while MLflow starts

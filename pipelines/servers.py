@@ -178,6 +178,12 @@ def stop(names: Iterable[str]) -> int:
     return ended
 
 
+def sweep(name: str) -> None:
+    """End what a server that died has left behind: its children hold its port."""
+    if dead := known().get(name):
+        _end([dead])
+
+
 def _end(roots: list[Process]) -> int:
     """Ask them all to end, then make them; what they start meanwhile is found again."""
     found = _family(roots)
