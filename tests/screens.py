@@ -33,7 +33,7 @@ from tests.test_graph import field
 
 WAIT_SECONDS = 1800
 DRAW_SECONDS = 120
-SHAPE = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+SHAPE = {"width": 1400, "deviceScaleFactor": 1, "mobile": False}
 COLOURS = 64  # enough for a page, and a fifth of the bytes
 SETTLE_SECONDS = 8
 CLOSE = """document.querySelectorAll('button[aria-label="Close"]').forEach(one => one.click())"""
@@ -54,7 +54,7 @@ def main(out: Path) -> None:
             run = finished(prefect)
             outplant(folder, "promote", "changes", "--force", "--reason", "the first", at=mlflow)
             draw(f"{prefect}/runs/flow-run/{run}", out / "prefect.png", "Finished in state")
-            draw(f"{mlflow}/#/models", out / "mlflow.png", "changes")
+            draw(f"{mlflow}/#/models", out / "mlflow.png", "changes", 460)
         finally:
             outplant(folder, "down")
 
@@ -99,11 +99,11 @@ def outplant(folder: Path, *arguments: str, at: str = "") -> str:
     return done.stdout
 
 
-def draw(url: str, out: Path, seen: str) -> None:
+def draw(url: str, out: Path, seen: str, height: int = 900) -> None:
     """Have Chromium draw a page, once `seen` is on it and what a first visit is shown is away."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with chromium() as page:
-        tell(page, "Emulation.setDeviceMetricsOverride", **SHAPE)
+        tell(page, "Emulation.setDeviceMetricsOverride", **SHAPE, height=height)
         tell(page, "Page.navigate", url=url)
         deadline = time.monotonic() + DRAW_SECONDS
         while not evaluate(page, f"document.body.innerText.includes({json.dumps(seen)})"):
