@@ -138,7 +138,7 @@ class Chaos:
         return [
             one
             for one in psutil.process_iter()
-            if "prefect.flow_engine" in " ".join(one.cmdline())
+            if "prefect.engine" in " ".join(one.cmdline())
             and one.environ().get("OUTPLANT_UP") == mark
         ]
 
