@@ -45,7 +45,9 @@ def load() -> dict[str, Pool]:
             f"no {FLEET} here; expected the pools cpu and gpu in it, take it from git"
         ) from None
     except yaml.YAMLError as error:
-        raise StepError(f"{FLEET} is not YAML: {error}") from None
+        raise StepError(f"{FLEET} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(said, dict):
+        raise StepError(f"{FLEET} is {said!r}; expected `pools:` with the pools cpu and gpu in it")
     return check(Fleet, said, str(FLEET)).pools
 
 

@@ -15,8 +15,8 @@ from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain
 
 KEPT_LINES = 40
 LOCKFILE = Path("dvc.lock")
-# A stage that says so itself, or was killed: by a scheduler, an owner, a full memory
-PASSING = re.compile(rf"exited with ({AGAIN}|13[0-9]|14[0-3]|-[0-9]+)$")
+# DVC's words for a stage that says so itself, or was killed: by an owner, say, or a full memory
+PASSING = re.compile(rf"ERROR: .* exited with ({AGAIN}|13[0-9]|14[0-3]|-[0-9]+)$")
 CHATTER = (
     "Updating lock file",
     "Generating lock file",
@@ -109,17 +109,19 @@ def outside() -> set[str]:
     """Return the stages that read files of this machine: neither git nor a stage has them."""
     from dvc.repo import Repo
 
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
-    tracked = listed.stdout.splitlines()
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True)
     with Repo() as repo:
-        made = [out.fs_path for out in repo.index.outs]
+        made = {str(out.fs_path) for out in repo.index.outs}
+        known = made | {os.path.abspath(name) for name in listed.stdout.split("\0") if name}
+        folders = {str(folder) for name in known for folder in Path(name).parents}
         return {
             stage.addressing
             for stage in repo.index.stages
             for dep in stage.deps
             if dep.protocol == "local"
-            and not any(_within(dep.fs_path, out) or _within(out, dep.fs_path) for out in made)
-            and not any(_within(str(Path(name).absolute()), dep.fs_path) for name in tracked)
+            and dep.fs_path not in known
+            and dep.fs_path not in folders
+            and made.isdisjoint(map(str, Path(dep.fs_path).parents))
         }
 
 
@@ -136,10 +138,6 @@ def remote(folder: Path = Path()) -> tuple[str, str]:
             "`dvc remote add --default NAME s3://BUCKET/PREFIX`, and commit .dvc/config"
         )
     return str(name), str(known["url"])
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}{os.sep}")
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
@@ -205,12 +203,16 @@ def call(
                 last.append(line)
                 say(line)
         code = process.wait()
-    if process in leash.STOPPED:
-        leash.STOPPED.discard(process)
+    if leash.stopped():
         raise StepError("it was stopped")
     if code:
-        passing = 128 < code < 160 or any(PASSING.search(line) for line in last)
-        raise (TryAgain if passing else StepError)(failure(last))
+        said = failure(last)
+        killed = next((found for line in last if (found := PASSING.match(line))), None)
+        if code < 0 or 128 < code < 160:
+            raise TryAgain(f"dvc was killed ({code}); last it said: {said}")
+        if killed and killed[1] != str(AGAIN):
+            raise TryAgain(f"it was killed ({killed[1]}); last it said: {said}")
+        raise (TryAgain if killed else StepError)(said)
 
 
 def environment() -> dict[str, str]:
