@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import connection, status
+from pipelines.clones import SECRET
 from pipelines.stages import Graph, Ran
 
 REPORTS, DOCS = Path("reports"), Path("data/validation")
@@ -43,8 +44,8 @@ def _table(head: str, rows: list[str]) -> str:
 def _links() -> str:
     """Name the registry, the reports and the data docs; files are of the clone that made them."""
     address = connection.address()
-    web = connection.is_server(address)
-    where = f"[MLflow]({connection.shown(address)}/#/models)" if web else f"`{address}`"
+    shown = SECRET.sub("", address).rstrip("/")
+    where = f"[MLflow]({shown}/#/models)" if connection.is_server(address) else f"`{shown}`"
     pages = [*sorted(REPORTS.glob("*/report.html")), *sorted(DOCS.glob("**/docs/index.html"))]
     files = [f"- `{path.absolute()}`" for path in pages]
     return "\n".join([f"- registry: {where}", *files])

@@ -15,6 +15,7 @@ from steps.core.params import Section, check, choose
 
 FLEET = Path("infra/fleet.yaml")
 TIMES = Path(".outplant/times.jsonl")
+QUEUES = ("urgent", "default", "nightly")  # of each pool, as infra/prefect.yaml has them
 LAST_RUNS = 5  # of a stage, whose median is what it is expected to take
 
 
@@ -55,6 +56,11 @@ def launch(pool: str) -> dict[str, str]:
     """Give the settings of the environment that put a stage of the pool under its launcher."""
     command = os.path.expandvars(choose(pool, load(), f"pool (in {FLEET})").launch)
     return {"OUTPLANT_LAUNCH": command} if command else {}
+
+
+def queue(name: str) -> str:
+    """Return the name of a queue; StepError where there is none of that name."""
+    return choose(name, {known: known for known in QUEUES}, "queue")
 
 
 def times() -> dict[str, float]:
