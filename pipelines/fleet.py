@@ -8,6 +8,7 @@ controller then replays the stage from the run cache, and so alone writes its dv
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Sequence
 from threading import Event
 from typing import Any
@@ -24,7 +25,7 @@ from pipelines import clones, dvc_cache, pools, stages, work
 from pipelines.stages import Ran, Stage
 from steps.core.entry import StepError, TryAgain
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, LOOK_LEAST_OFTEN_SECONDS = 1.0, 10.0  # at a run: seldom where it takes long
 PATIENCE_SECONDS = 3600.0  # with a Prefect server that does not answer, while workers go on
 AGAIN = "TryAgain"
 AWAY = (httpx.TransportError, PrefectHTTPStatusError)  # a server that is gone, or not yet back
@@ -142,24 +143,28 @@ class Crew:
 
     def _ended(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
         """Wait for a worker to be done; a server that is away meanwhile is waited for too."""
-        logger, shown, away = get_run_logger(), "", 0.0
-        while not self.halted.wait(LOOK_SECONDS):
+        logger, shown = get_run_logger(), ""
+        began = answered = time.monotonic()
+        while not self.halted.wait(_pause(time.monotonic() - began)):
             try:
                 found = client.read_flow_run(run.id)
             except ObjectNotFound:
                 raise TryAgain(f"the run of stage {run.name} was deleted") from None
             except AWAY as error:
-                away += LOOK_SECONDS
-                if away > PATIENCE_SECONDS:
+                if time.monotonic() - answered > PATIENCE_SECONDS:
                     raise TryAgain(f"Prefect's server does not answer: {error}") from None
                 continue
-            state, away = found.state, 0.0
+            state, answered = found.state, time.monotonic()
             if state and state.is_final():
                 return found
             if state and state.name != shown:
                 shown = str(state.name)
                 logger.info("%s | %s", run.name, SAID.get(shown, shown.lower()))
         raise StepError(f"stage {run.name} is left to its worker; the next run will have it")
+
+
+def _pause(waited: float) -> float:
+    return min(LOOK_SECONDS + waited / 60, LOOK_LEAST_OFTEN_SECONDS)
 
 
 SAID = {

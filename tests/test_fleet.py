@@ -1,5 +1,6 @@
 """Fleet mode without workers: what one would do, and what a controller asks of them."""
 
+import json
 import os
 import subprocess
 import uuid
@@ -63,7 +64,7 @@ def worker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def take(name: str, place: Path = home) -> Any:
         lock = {"schema": "2.0", "stages": stages.entries(["water", name])}
-        given = {"name": name, "pool": "cpu", "commit": clones.head(), "lock": dumped(lock)}
+        given = {"name": name, "pool": "cpu", "commit": clones.head(), "lock": json.dumps(lock)}
         with monkeypatch.context() as patch:
             patch.setenv("OUTPLANT_HOME", str(place))
             state = fleet.stage(**given, return_state=True)
@@ -71,12 +72,6 @@ def worker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return state
 
     return take
-
-
-def dumped(lock: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(lock)
 
 
 def told(state: Any) -> tuple[str, str]:
@@ -89,6 +84,7 @@ def replay(name: str) -> str:
 
 def test_a_controller_replays_what_a_worker_made(home: Path, worker: Any) -> None:
     assert told(worker("water")) == ("COMPLETED", "Ran")
+    assert told(worker("water", home.with_name("other"))) == ("COMPLETED", "Restored")
     assert not Path("water").exists()
     assert replay("water") == "restored"
     assert told(worker("rose")) == ("COMPLETED", "Ran")
@@ -96,8 +92,7 @@ def test_a_controller_replays_what_a_worker_made(home: Path, worker: Any) -> Non
     assert Path("rose").read_text() == "RAIN"
     assert not Path("ran.log").exists()
     assert stages.read().stale == {}
-    assert told(worker("rose")) == ("COMPLETED", "Unchanged")
-    assert told(worker("water", home.with_name("other"))) == ("COMPLETED", "Restored")
+    assert told(worker("rose", home.with_name("other"))) == ("COMPLETED", "Unchanged")
     assert (home / "ran.log").read_text() == "water rose "
     assert not (home.with_name("other") / "ran.log").exists()
 

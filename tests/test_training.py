@@ -1,21 +1,13 @@
 import asyncio
 import logging
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipelines import connection, leash, stages, status
+from pipelines import connection, stages, status
 from steps.core.entry import StepError
 
 ROOT = Path(__file__).parent.parent
@@ -146,84 +138,3 @@ def test_a_run_goes_on_without_its_tracker_and_says_so_once(
     (warning,) = (record for record in adapting if record.levelno >= logging.WARNING)
     assert "warning: MLflow at http://127.0.0.1 does not answer" in warning.getMessage()
     assert warning.module == "work"  # and so shown by show_lines
-
-
-def test_all_that_is_deployed_can_be_loaded_and_its_schedules_are_such_that_prefect_takes() -> None:
-    from prefect.client.schemas.schedules import CronSchedule
-    from prefect.flows import load_flow_from_entrypoint
-
-    declared = yaml.safe_load((ROOT / "infra/prefect.yaml").read_text())["deployments"]
-    for deployment in declared:
-        flow = load_flow_from_entrypoint(deployment["entrypoint"])
-        assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
-        for schedule in deployment.get("schedules", []):
-            CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
-    assert "train" in {load_flow_from_entrypoint(one["entrypoint"]).name for one in declared}
-
-
-@pytest.mark.slow
-def test_a_cron_schedule_makes_a_server_plan_runs(tmp_path: Path) -> None:
-    """No check of packages tells whether this fastapi, sqlalchemy and prefect plan any."""
-    with server(tmp_path) as address:
-        found = subprocess.run(
-            [sys.executable, "-c", PLAN],
-            env=os.environ | {"PREFECT_API_URL": address, "PREFECT_HOME": str(tmp_path)},
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    assert found.stdout.split()[-1] == "Scheduled"
-
-
-PLAN = """
-import asyncio
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.schedules import CronSchedule
-from pipelines.training import train
-
-async def plan():
-    async with get_client() as client:
-        nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *"), active=True)
-        flow = await client.create_flow(train)
-        await client.create_deployment(flow, "nightly", schedules=[nightly])
-        while not (runs := await client.read_flow_runs()):
-            await asyncio.sleep(0.2)
-        print(runs[0].state_name)
-
-asyncio.run(asyncio.wait_for(plan(), 90))
-"""
-
-
-@contextmanager
-def server(home: Path) -> Iterator[str]:
-    """A real Prefect server, with its scheduler, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    with subprocess.Popen(
-        command,
-        env=os.environ | {"PREFECT_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api/health")
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            leash.stop(process)
-
-
-def wait_for(address: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing answers at {address}"
-            time.sleep(0.2)
-        else:
-            return
