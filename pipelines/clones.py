@@ -88,9 +88,8 @@ def checkout(commit: str) -> None:
     if not has(commit):
         origin = SECRET.sub("", git("remote", "get-url", "origin"))
         raise StepError(f"{origin} has no commit {commit[:12]}; `git push` it there")
-    _keep_changes()
-    Path(LOCK).unlink(missing_ok=True)  # it may differ, and what else may not
-    git("checkout", "--quiet", "--detach", commit)
+    _keep_changes(commit)
+    git("checkout", "--quiet", "--force", "--detach", commit)
 
 
 def has(commit: str) -> bool:
@@ -106,23 +105,28 @@ def head() -> str:
     """Return the commit that all workers can be given; StepError where files differ from it."""
     if names := _changed():
         raise StepError(
-            f"not as committed: {names}; workers see commits alone: commit, and `git push` to where"
-            " they fetch from"
+            f"not as committed: {', '.join(names[:3])}; workers see commits alone: commit, and "
+            "`git push` to where they fetch from"
         )
     return git("rev-parse", "HEAD")
 
 
-def _changed() -> str:
+def _changed() -> list[str]:
     """Name what differs from the commit that is checked out; dvc.lock may."""
     lines = git("status", "--porcelain", "--untracked-files=no").splitlines()
-    return ", ".join([name for line in lines if (name := line.split()[-1]) != LOCK][:3])
+    return [name for line in lines if (name := line.split()[-1]) != LOCK]
 
 
-def _keep_changes() -> None:
-    if names := _changed():
+def _keep_changes(commit: str) -> None:
+    """StepError where a checkout would write over someone's work; DVC's own files are none."""
+    theirs = set(git("ls-tree", "-r", "-z", "--name-only", commit).split("\0"))
+    unknown = theirs.intersection(git("ls-files", "-z", "--others").split("\0"))
+    kept = {LOCK, ".gitignore", ""}
+    names = [name for name in [*_changed(), *sorted(unknown)] if Path(name).name not in kept]
+    if names:
         raise StepError(
-            f"{Path.cwd()} is no worker's own clone, for it has changes ({names}); set {HOME} to "
-            "another"
+            f"{Path.cwd()} is no worker's own clone, for it has changes ({', '.join(names[:3])}); "
+            f"set {HOME} to another"
         )
 
 

@@ -15,8 +15,15 @@ from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain
 
 KEPT_LINES = 40
 LOCKFILE = Path("dvc.lock")
-# DVC's words for a stage that says so itself, or was killed: by an owner, say, or a full memory
-PASSING = re.compile(rf"ERROR: .* exited with ({AGAIN}|13[0-9]|14[0-3]|-[0-9]+)$")
+# DVC's words for a stage that failed; for one that says so itself, or was killed: by an owner, say,
+# or a full memory; and for a remote that is away, or asks for patience
+FAILED = re.compile(r"ERROR: .* exited with (-?[0-9]+)$")
+PASSING = re.compile(rf"{AGAIN}|13[0-9]|14[0-3]|-[0-9]+")
+SILENT = re.compile(
+    r"ERROR: .*(failed to connect|not connect to|time[d-]? ?out|connection .*(closed|reset|refused)"
+    r"|slow ?down|reduce your request rate|internal ?error|service ?unavailable)",
+    re.IGNORECASE,
+)
 CHATTER = (
     "Updating lock file",
     "Generating lock file",
@@ -26,6 +33,7 @@ CHATTER = (
     "\tdvc config core.autostage",
     "Use `dvc push`",
     "Data and pipelines",
+    "Having any troubles?",
 )
 
 
@@ -206,13 +214,20 @@ def call(
     if leash.stopped():
         raise StepError("it was stopped")
     if code:
-        said = failure(last)
-        killed = next((found for line in last if (found := PASSING.match(line))), None)
-        if code < 0 or 128 < code < 160:
-            raise TryAgain(f"dvc was killed ({code}); last it said: {said}")
-        if killed and killed[1] != str(AGAIN):
-            raise TryAgain(f"it was killed ({killed[1]}); last it said: {said}")
-        raise (TryAgain if killed else StepError)(said)
+        raise _error(code, last)
+
+
+def _error(code: int, last: Sequence[str]) -> StepError:
+    """Tell a failure that may pass from one that someone has to mend."""
+    said = failure(last)
+    ended = next((found[1] for line in last if (found := FAILED.match(line))), "")
+    if code < 0 or 128 < code < 160:
+        return TryAgain(f"dvc was killed ({code}); last it said: {said}")
+    if ended == str(AGAIN) or (not ended and any(map(SILENT.match, last))):
+        return TryAgain(said)
+    if PASSING.fullmatch(ended):
+        return TryAgain(f"it was killed ({ended}); last it said: {said}")
+    return StepError(said)
 
 
 def environment() -> dict[str, str]:
@@ -224,11 +239,14 @@ def environment() -> dict[str, str]:
 
 
 def failure(lines: Iterable[str]) -> str:
-    """Choose the line that tells most: ours (`error: `), else the stage's last, else DVC's."""
+    """Choose the line that tells most: ours (`error: `); else the last of the stage, or the first
+    of DVC where that did not fail."""
     said = [line.strip() for line in lines]
     ours = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
     own = [line for line in said if not line.startswith(("ERROR: ", "Running stage ", "> "))]
     dvc = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+    if dvc and not any(map(FAILED.match, said)):
+        own = dvc[:1]
     return (ours or own or dvc or ["it said nothing"])[-1]
 
 

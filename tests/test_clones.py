@@ -168,9 +168,18 @@ def test_a_file_that_git_does_not_know_is_not_written_over(here: Path) -> None:
     newer = commit(here, notes="theirs")
     clones.checkout(git(here, "rev-parse", "HEAD~1"))
     (here / "notes").write_text("mine")
-    with pytest.raises(StepError, match=r"untracked working tree files .* notes"):
+    with pytest.raises(StepError, match=r"is no worker's own clone, .* changes \(notes\);"):
         clones.checkout(newer)
     assert (here / "notes").read_text() == "mine"
+
+
+def test_what_dvc_itself_writes_is_no_change(here: Path) -> None:
+    newer = commit(here, **{".gitignore": "/model\n/more\n"})
+    clones.checkout(git(here, "rev-parse", "HEAD~1"))
+    for _ in range(2):
+        (here / ".gitignore").write_text("/model\n")
+        clones.checkout(newer)
+    assert (here / ".gitignore").read_text() == "/model\n/more\n"
 
 
 def test_workers_are_given_commits_alone(here: Path) -> None:

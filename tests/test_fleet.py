@@ -44,12 +44,14 @@ def home(tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) 
     (here / "dvc.yaml").write_text(yaml.safe_dump({"stages": GRAPH}))
     (here / "step.py").write_text(STEP)
     (here / "rain").write_text("rain")
-    (here / ".gitignore").write_text("/.outplant\n/water\n/rose\n/ran.log\n")
+    (here / ".gitignore").write_text(
+        "/.outplant\n/.dvc/tmp\n/.dvc/cache\n/water\n/rose\n/ran.log\n"
+    )
     monkeypatch.chdir(here)
+    (here / ".dvc").mkdir()
+    store = f"['remote \"store\"']\n    url = {tmp_path}/store\n"
+    (here / ".dvc/config").write_text(f"[core]\n    remote = store\n{store}")
     subprocess.run(["git", "init", "-q"], check=True)
-    stages.call(["init", "-q"], print)
-    store = str(tmp_path / "store")
-    stages.call(["remote", "add", "-q", "--default", "store", store], print)
     commit(here)
     monkeypatch.setenv("OUTPLANT_REPOSITORY", str(here))
     return tmp_path / "worker"
@@ -117,7 +119,8 @@ def test_a_users_error_is_the_runs_message(home: Path, worker: Any) -> None:
 
 
 def test_what_may_pass_is_said_by_the_states_name(home: Path, worker: Any, tmp_path: Path) -> None:
-    stages.call(["remote", "modify", "-q", "store", "url", "/proc/none"], print)
+    config = Path(".dvc/config")
+    config.write_text(config.read_text().replace(str(tmp_path / "store"), "/proc/none"))
     commit(Path.cwd())
     state = worker("water")
     assert told(state) == ("FAILED", "TryAgain")
@@ -246,7 +249,7 @@ def test_a_fleet_needs_a_queue_a_remote_and_a_commit(home: Path) -> None:
     Path("step.py").write_text("changed")
     with pytest.raises(StepError, match=r"^not as committed: step.py; workers see commits alone"):
         crew()
-    stages.call(["remote", "default", "-q", "--unset"], print)
+    Path(".dvc/config").write_text("")
     with pytest.raises(StepError, match="has no default DVC remote, and a fleet's workers meet"):
         crew()
 

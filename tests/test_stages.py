@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,7 +73,12 @@ def test_a_failure_is_told_by_the_stages_own_line(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["> cmd", "Traceback", "KeyError: 'a'", "ERROR: failed to reproduce"], "KeyError: 'a'"),
+        (["> cmd", "Traceback", "KeyError: 'a'", "ERROR: cmd, exited with 1"], "KeyError: 'a'"),
+        (
+            ["> cmd", "step 9", "ERROR: unexpected error - disk full"],
+            "unexpected error - disk full",
+        ),
+        (["ERROR: no s3", "ERROR: failed to pull", "<https://error.dvc.org/missing>"], "no s3"),
         (["ERROR: missing data 'source': in.txt"], "missing data 'source': in.txt"),
         ([], "it said nothing"),
     ],
@@ -160,6 +166,23 @@ def test_a_dvc_that_is_killed_may_be_tried_again(toy: Path) -> None:
     (toy / "dvc.yaml").write_text((toy / "dvc.yaml").read_text().replace("cmd: py", "cmd: exec py"))
     with pytest.raises(TryAgain, match=r"dvc was killed \(137\)"):
         stages.run("water", print)
+
+
+def test_a_remote_that_is_away_may_be_tried_again(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    for name in keys:
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    remote = "['remote \"far\"']\n    url = s3://bucket/x\n    endpointurl = http://127.0.0.1:9\n"
+    (toy / ".dvc/config").write_text(f"[core]\n    remote = far\n{remote}")
+    stages.run("water")
+    for arguments in (["pull", "water"], ["repro", "--single-item", "--pull", "soil"]):
+        (toy / "water.txt").unlink(missing_ok=True)
+        shutil.rmtree(toy / ".dvc/cache", ignore_errors=True)
+        with pytest.raises(TryAgain, match=r'ould not connect to the endpoint URL: "http://127'):
+            stages.call(arguments, print)
 
 
 def test_a_stage_that_talks_of_exit_statuses_is_not_taken_for_killed(toy: Path) -> None:
