@@ -19,7 +19,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,12 @@ GRACE_SECONDS = 10.0
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
-@dataclass
 class Flow:
     """What threads of this process have started for one block, and whether that is over."""
 
-    running: set[subprocess.Popen[str]] = field(default_factory=set)
-    over: bool = False
+    def __init__(self) -> None:
+        self.running: set[subprocess.Popen[str]] = set()
+        self.over = False
 
 
 FLOW: ContextVar[Flow] = ContextVar("flow")  # a task's thread has that of its flow
@@ -85,14 +84,16 @@ def _popen(
 @contextmanager
 def ending_with_us() -> Iterator[None]:
     """Let nothing that threads of this block start outlive it, if an error ends that."""
+    from concurrent.futures import ThreadPoolExecutor
+
     flow = Flow()
     token = FLOW.set(flow)
     try:
         yield
     except BaseException:
         flow.over = True
-        for process in tuple(flow.running):
-            stop(process)
+        with ThreadPoolExecutor() as together:  # each may take its ten seconds
+            list(together.map(stop, tuple(flow.running)))
         raise
     finally:
         FLOW.reset(token)
