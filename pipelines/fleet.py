@@ -57,7 +57,7 @@ def _take(name: str, pool: str, commit: str, lock: str) -> Ran:
     clones.checkout(commit)
     dvc_cache.share()
     stages.LOCKFILE.write_text(lock, encoding="utf-8")
-    if before := sorted({*json.loads(lock)["stages"]} - {name}):
+    if before := sorted({*json.loads(lock).get("stages", {})} - {name}):
         _travel(["pull", "--force", *before])  # `repro --pull` leaves what is there, however old
     ran = work.run(name, pool, ["--pull"])
     push(["--run-cache", name])

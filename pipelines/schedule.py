@@ -36,9 +36,16 @@ class Schedule:
         self.running.remove(name)
         (self.done if well else self.failed).append(name)
 
+    def left_out(self) -> list[str]:
+        """Return what waits for a stage that failed, when nothing runs any more."""
+        return [stage.name for stage in self.todo if not self._met(stage.name)]
+
     def _ready(self, stage: Stage) -> bool:
-        met = stage.name in self.running or stage.name in self.done or stage.name in self.failed
-        return not met and all(name in self.done for name in stage.after if name in self._ours)
+        before = [name for name in stage.after if name in self._ours]
+        return not self._met(stage.name) and all(name in self.done for name in before)
+
+    def _met(self, name: str) -> bool:
+        return name in self.running or name in self.done or name in self.failed
 
     @cached_property
     def _ours(self) -> set[str]:

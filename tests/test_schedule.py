@@ -79,6 +79,7 @@ def test_a_failure_leaves_out_what_comes_after_it_and_nothing_else(
     started, _ = go(stages, schedule, bad, data)
     assert set(started) == set(names) - after(stages, bad)
     assert set(schedule.failed) == bad & set(started)
+    assert schedule.left_out() == [name for name in names if name not in started]
 
 
 @given(graphs())
