@@ -194,10 +194,13 @@ def test_a_run_that_is_asked_to_end_ends_its_stages_and_says_so(training: Any, t
     url = {"PREFECT_API_URL": str(get_current_settings().api.url), "PYTHONPATH": str(ROOT)}
     flow = subprocess.Popen([sys.executable, "-c", TRAIN], env=os.environ | url, cwd=toy)
     with flow:
-        both = members(toy)
-        flow.send_signal(signal.SIGTERM)
-        until(lambda: not any(map(alive, both)))
-        assert flow.wait(30)
+        try:
+            both = members(toy)
+            flow.send_signal(signal.SIGTERM)
+            until(lambda: not any(map(alive, both)))
+            assert flow.wait(90)
+        finally:
+            flow.kill()
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.sorting import FlowRunSort
 
