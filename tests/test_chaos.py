@@ -116,8 +116,17 @@ class Chaos:
         return [one for one in found if "auto-scheduled" not in one["tags"]]
 
     def _ask(self, path: str, what: dict[str, Any]) -> Any:
-        said = httpx.post(f"{self.fleet.known()['prefect']['address']}/{path}", json=what)
-        return said.raise_for_status().json()
+        """Ask Prefect, and again where it is busy: on SQLite it answers 503 then."""
+        deadline = time.monotonic() + 180
+        while True:
+            address = self.fleet.known()["prefect"]["address"]
+            try:
+                return (
+                    httpx.post(f"{address}/{path}", json=what, timeout=30).raise_for_status().json()
+                )
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline, f"nothing answers at {address}"
+                time.sleep(1)
 
     def _kill(self, victim: str) -> bool:
         """Kill it, and nothing else, where there is one."""
