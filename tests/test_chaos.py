@@ -94,20 +94,21 @@ class Chaos:
 
     def _trained(self) -> bool:
         """Whether the newest run of `train` has come through; another is asked for where not."""
-        runs = [one for one in self._runs() if "train" in one["tags"]]
+        runs = [one for one in self._runs() if "chaos" in one["tags"]]
         newest = max(runs, key=lambda one: one["created"], default=None)
         if newest and newest["state_type"] == "COMPLETED":
             return True
         if newest is None or newest["state_type"] in ENDS:
             (found,) = self._ask("deployments/filter", BY_HAND)
-            asked = {"parameters": {"fleet": True}, "tags": ["train"]}
+            asked = {"parameters": {"fleet": True}, "tags": ["chaos", "outplant"]}
             self._ask(f"deployments/{found['id']}/create_flow_run", asked)
             self.asked += 1
         return False
 
     def _runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("flow_runs/filter", {"limit": 200})
-        return found
+        """All that were asked for; what is planned for coming nights is not."""
+        found = self._ask("flow_runs/filter", {"limit": 200})
+        return [one for one in found if "auto-scheduled" not in one["tags"]]
 
     def _ask(self, path: str, what: dict[str, Any]) -> Any:
         said = httpx.post(f"{self.fleet.known()['prefect']['address']}/{path}", json=what)
@@ -137,9 +138,8 @@ class Chaos:
         return [
             one
             for one in psutil.process_iter()
-            if one.status() != psutil.STATUS_ZOMBIE
+            if "prefect.engine" in " ".join(one.cmdline())
             and one.environ().get("OUTPLANT_UP") == mark
-            and "prefect.flow_engine" in " ".join(one.cmdline())
         ]
 
 
