@@ -94,9 +94,10 @@ def train(
     PREFECT_API_URL names the server that shows the run; without it that of `outplant up`, or else
     a temporary one.
     """
-    from pipelines import servers, stages
+    from pipelines import pools, servers, stages
 
     _check()
+    pools.queue(queue)
     for setting, address in servers.here().items():
         os.environ.setdefault(setting, address)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running stage is ended too

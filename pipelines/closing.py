@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines import connection, status
 from pipelines.stages import Graph, Ran
+from steps.core.entry import StepError, unsigned
 
 REPORTS, DOCS = Path("reports"), Path("data/validation")
 
@@ -28,12 +29,19 @@ def report(said: str, done: Sequence[Ran]) -> str:
     sums = [f"| {kind} | {len(all_)} | {sum(all_):.1f} |" for kind, all_ in kinds.items()]
     parts = [
         f"**{said}**",
-        f"## Results\n\n{status.markdown(status.read())}",
+        f"## Results\n\n{_results()}",
         f"## Where to look\n\n{_links()}",
         f"## Minutes\n\n{_table('stages | number | minutes', sums)}",
         f"## Stages\n\n{_table('stage | what became of it | minutes', rows)}",
     ]
     return "\n\n".join(parts)
+
+
+def _results() -> str:
+    try:
+        return status.markdown(status.read())
+    except StepError as error:  # of params.yaml, say: what ran is told all the same
+        return str(error)
 
 
 def _table(head: str, rows: list[str]) -> str:
@@ -43,8 +51,8 @@ def _table(head: str, rows: list[str]) -> str:
 def _links() -> str:
     """Name the registry, the reports and the data docs; files are of the clone that made them."""
     address = connection.address()
-    web = connection.is_server(address)
-    where = f"[MLflow]({connection.shown(address)}/#/models)" if web else f"`{address}`"
+    shown = unsigned(address).rstrip("/")
+    where = f"[MLflow]({shown}/#/models)" if connection.is_server(address) else f"`{shown}`"
     pages = [*sorted(REPORTS.glob("*/report.html")), *sorted(DOCS.glob("**/docs/index.html"))]
     files = [f"- `{path.absolute()}`" for path in pages]
     return "\n".join([f"- registry: {where}", *files])

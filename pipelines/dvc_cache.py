@@ -2,7 +2,8 @@
 
 import configparser
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,7 +18,8 @@ def share() -> None:
     """Make this clone use OUTPLANT_DVC_CACHE, where it is set; files are linked, not copied."""
     if not (folder := os.environ.get(SHARED)):
         return
-    config = configparser.ConfigParser()
+    _most()  # a mistake in it is said before the stage runs
+    config = configparser.ConfigParser(interpolation=None)
     config.read(LOCAL)
     wanted = {"dir": str(Path(folder).absolute()), "type": "reflink,hardlink,copy"}
     if not config.has_section("cache") or dict(config["cache"]) != wanted:
@@ -31,22 +33,41 @@ def prune(say: Callable[[str], object]) -> None:
 
     What a clone's folder links to stays, for its bytes would not be freed.
     """
-    folder, limit = os.environ.get(SHARED), os.environ.get(LIMIT)
-    if not folder or not limit:
+    if not (folder := os.environ.get(SHARED)) or not (most := _most()):
         return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with FileLock(Path(folder) / "prune.lock"):
+        found = list(_files(Path(folder, "files")))
+        total = sum(file.st_size for _, file in found)
+        freed = 0
+        for path, file in sorted(found, key=lambda one: max(one[1].st_atime, one[1].st_mtime)):
+            if total - freed <= most:
+                break
+            if file.st_nlink == 1:
+                path.unlink(missing_ok=True)
+                freed += file.st_size
+    if freed:
+        say(f"{freed / 1e9:.2f} GB left {folder}: it had {total / 1e9:.2f} of {most / 1e9:g}")
+
+
+def _most() -> float:
+    """Return the limit in bytes; 0 where there is none."""
+    if not (limit := os.environ.get(LIMIT)):
+        return 0.0
     try:
         most = float(limit) * 1e9
     except ValueError:
-        raise StepError(f"{LIMIT} is {limit!r}; expected gigabytes, such as 200") from None
-    with FileLock(Path(folder) / "prune.lock"):
-        found = [(path, path.stat()) for path in Path(folder, "files").rglob("*") if path.is_file()]
-        total = sum(stat.st_size for _, stat in found)
-        freed = 0
-        for path, stat in sorted(found, key=lambda one: max(one[1].st_atime, one[1].st_mtime)):
-            if total - freed <= most:
-                break
-            if stat.st_nlink == 1:
-                path.unlink(missing_ok=True)
-                freed += stat.st_size
-    if freed:
-        say(f"{freed / 1e9:.2f} GB left {folder}: it had {total / 1e9:.2f} of {most / 1e9:g}")
+        most = 0.0
+    if not most > 0:
+        raise StepError(f"{LIMIT} is {limit!r}; expected gigabytes, such as 200")
+    return most
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in folder.rglob("*"):
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # another worker has written it whole, under its own name
+            continue
+        if stat.S_ISREG(found.st_mode):
+            yield path, found

@@ -21,14 +21,14 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
-from pipelines import clones, dvc_cache, stages, work
+from pipelines import clones, dvc_cache, pools, stages, work
 from pipelines.stages import Ran, Stage
 from steps.core.entry import StepError, TryAgain
 
-QUEUES = ("urgent", "default", "nightly")
 LOOK_SECONDS, LOOK_LEAST_OFTEN_SECONDS = 1.0, 10.0  # at a run: seldom where it takes long
 PATIENCE_SECONDS = 3600.0  # with a Prefect server that does not answer, while workers go on
 AGAIN = "TryAgain"
+AWAY = (httpx.TransportError, PrefectHTTPStatusError)  # a server that is gone, or not yet back
 
 
 @flow(name="stage", flow_run_name="{name}", persist_result=False, validate_parameters=False)
@@ -57,6 +57,8 @@ def _take(name: str, pool: str, commit: str, lock: str) -> Ran:
     clones.checkout(commit)
     dvc_cache.share()
     stages.LOCKFILE.write_text(lock, encoding="utf-8")
+    if before := sorted({*json.loads(lock).get("stages", {})} - {name}):
+        _travel(["pull", "--force", *before])  # `repro --pull` leaves what is there, however old
     ran = work.run(name, pool, ["--pull"])
     push(["--run-cache", name])
     dvc_cache.prune(get_run_logger().info)
@@ -65,11 +67,18 @@ def _take(name: str, pool: str, commit: str, lock: str) -> Ran:
 
 def push(arguments: list[str]) -> None:
     """Push to the DVC remote; TryAgain where it does not take it."""
+    _travel(["push", *arguments])
+
+
+def _travel(arguments: list[str]) -> None:
     logger = get_run_logger()
     try:
-        stages.call(["push", *arguments], lambda line: logger.info("dvc push | %s", line))
+        stages.call(
+            ["--wait-for-lock", *arguments],
+            lambda line: logger.info("dvc %s | %s", arguments[0], line),
+        )
     except StepError as error:
-        raise TryAgain(f"dvc push {' '.join(arguments)}: {error}") from None
+        raise TryAgain(f"dvc {' '.join(arguments)}: {error}") from None
 
 
 class Crew:
@@ -77,10 +86,8 @@ class Crew:
 
     def __init__(self, todo: Sequence[Stage], queue: str) -> None:
         """Push what the workers will need; StepError where there is no remote, or no commit."""
-        if queue not in QUEUES:
-            raise StepError(f"no queue {queue!r}; there are: {', '.join(QUEUES)}")
         stages.remote()
-        self.queue, self.commit = queue, clones.head()
+        self.queue, self.commit = pools.queue(queue), clones.head()
         local = stages.outside()
         self.away = {one.name for one in todo if not one.always and one.name not in local}
         self.halted = Event()
@@ -96,7 +103,11 @@ class Crew:
                 push([stage.name])
             return ran
         with get_client(sync_client=True) as client:
-            ended = self._ended(client, self._order(client, stage))
+            try:
+                ordered = self._order(client, stage)
+            except AWAY as error:
+                raise TryAgain(f"Prefect's server does not answer: {error}") from None
+            ended = self._ended(client, ordered)
         became = _became(stage.name, ended)
         logger = get_run_logger()
         replayed = stages.run(stage.name, logger.debug, ["--pull"])
@@ -137,7 +148,9 @@ class Crew:
         while not self.halted.wait(_pause(time.monotonic() - began)):
             try:
                 found = client.read_flow_run(run.id)
-            except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            except ObjectNotFound:
+                raise TryAgain(f"the run of stage {run.name} was deleted") from None
+            except AWAY as error:
                 if time.monotonic() - answered > PATIENCE_SECONDS:
                     raise TryAgain(f"Prefect's server does not answer: {error}") from None
                 continue

@@ -15,6 +15,7 @@ from steps.core.params import Section, check, choose
 
 FLEET = Path("infra/fleet.yaml")
 TIMES = Path(".outplant/times.jsonl")
+QUEUES = ("urgent", "default", "nightly")  # of each pool, as infra/prefect.yaml has them
 LAST_RUNS = 5  # of a stage, whose median is what it is expected to take
 
 
@@ -45,7 +46,9 @@ def load() -> dict[str, Pool]:
             f"no {FLEET} here; expected the pools cpu and gpu in it, take it from git"
         ) from None
     except yaml.YAMLError as error:
-        raise StepError(f"{FLEET} is not YAML: {error}") from None
+        raise StepError(f"{FLEET} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(said, dict):
+        raise StepError(f"{FLEET} is {said!r}; expected `pools:` with the pools cpu and gpu in it")
     return check(Fleet, said, str(FLEET)).pools
 
 
@@ -53,6 +56,11 @@ def launch(pool: str) -> dict[str, str]:
     """Give the settings of the environment that put a stage of the pool under its launcher."""
     command = os.path.expandvars(choose(pool, load(), f"pool (in {FLEET})").launch)
     return {"OUTPLANT_LAUNCH": command} if command else {}
+
+
+def queue(name: str) -> str:
+    """Return the name of a queue; StepError where there is none of that name."""
+    return choose(name, {known: known for known in QUEUES}, "queue")
 
 
 def times() -> dict[str, float]:

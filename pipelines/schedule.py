@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipelines.stages import Stage
 
@@ -40,11 +41,15 @@ class Schedule:
         return [stage.name for stage in self.todo if not self._met(stage.name)]
 
     def _ready(self, stage: Stage) -> bool:
-        ours = {one.name for one in self.todo}
-        return not self._met(stage.name) and ours.intersection(stage.after) <= set(self.done)
+        before = [name for name in stage.after if name in self._ours]
+        return not self._met(stage.name) and all(name in self.done for name in before)
 
     def _met(self, name: str) -> bool:
         return name in self.running or name in self.done or name in self.failed
+
+    @cached_property
+    def _ours(self) -> set[str]:
+        return {stage.name for stage in self.todo}
 
     def _fits(self, place: str) -> bool:
         if place not in self.rooms:

@@ -15,8 +15,15 @@ from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain, unsigned
 
 KEPT_LINES = 40
 LOCKFILE = Path("dvc.lock")
-# A stage that says so itself, or was killed: by a scheduler, an owner, a full memory
-PASSING = re.compile(rf"exited with ({AGAIN}|13[0-9]|14[0-3]|-[0-9]+)$")
+# DVC's words for a stage that failed; for one that says so itself, or was killed: by an owner, say,
+# or a full memory; and for a remote that is away, or asks for patience
+FAILED = re.compile(r"ERROR: .* exited with (-?[0-9]+)$")
+PASSING = re.compile(rf"{AGAIN}|13[0-9]|14[0-3]|-[0-9]+")
+SILENT = re.compile(
+    r"ERROR: .*(failed to connect|not connect to|time[d-]? ?out|connection .*(closed|reset|refused)"
+    r"|slow ?down|reduce your request rate|internal ?error|service ?unavailable)",
+    re.IGNORECASE,
+)
 CHATTER = (
     "Updating lock file",
     "Generating lock file",
@@ -26,6 +33,7 @@ CHATTER = (
     "\tdvc config core.autostage",
     "Use `dvc push`",
     "Data and pipelines",
+    "Having any troubles?",
 )
 
 
@@ -109,17 +117,19 @@ def outside() -> set[str]:
     """Return the stages that read files of this machine: neither git nor a stage has them."""
     from dvc.repo import Repo
 
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
-    tracked = listed.stdout.splitlines()
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True)
     with Repo() as repo:
-        made = [out.fs_path for out in repo.index.outs]
+        made = {str(out.fs_path) for out in repo.index.outs}
+        known = made | {os.path.abspath(name) for name in listed.stdout.split("\0") if name}
+        folders = {str(folder) for name in known for folder in Path(name).parents}
         return {
             stage.addressing
             for stage in repo.index.stages
             for dep in stage.deps
             if dep.protocol == "local"
-            and not any(_within(dep.fs_path, out) or _within(out, dep.fs_path) for out in made)
-            and not any(_within(str(Path(name).absolute()), dep.fs_path) for name in tracked)
+            and dep.fs_path not in known
+            and dep.fs_path not in folders
+            and made.isdisjoint(map(str, Path(dep.fs_path).parents))
         }
 
 
@@ -136,10 +146,6 @@ def remote(folder: Path = Path()) -> tuple[str, str]:
             "`dvc remote add --default NAME s3://BUCKET/PREFIX`, and commit .dvc/config"
         )
     return str(name), str(known["url"])
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}{os.sep}")
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
@@ -195,7 +201,7 @@ def call(
     """
     last = deque[str](maxlen=KEPT_LINES)
     command, around = (
-        [sys.executable, "-m", "dvc", *arguments],
+        [sys.executable, "-P", "-m", "dvc", *arguments],
         environment() | dict(settings or {}),
     )
     with leash.started(command, folder, around) as process:
@@ -205,12 +211,23 @@ def call(
                 last.append(line)
                 say(line)
         code = process.wait()
-    if process in leash.STOPPED:
-        leash.STOPPED.discard(process)
+    if leash.stopped():
         raise StepError("it was stopped")
     if code:
-        passing = 128 < code < 160 or any(PASSING.search(line) for line in last)
-        raise (TryAgain if passing else StepError)(failure(last))
+        raise _error(code, last)
+
+
+def _error(code: int, last: Sequence[str]) -> StepError:
+    """Tell a failure that may pass from one that someone has to mend."""
+    said = failure(last)
+    ended = next((found[1] for line in last if (found := FAILED.match(line))), "")
+    if code < 0 or 128 < code < 160:
+        return TryAgain(f"dvc was killed ({code}); last it said: {said}")
+    if ended == str(AGAIN) or (not ended and any(map(SILENT.match, last))):
+        return TryAgain(said)
+    if PASSING.fullmatch(ended):
+        return TryAgain(f"it was killed ({ended}); last it said: {said}")
+    return StepError(said)
 
 
 def environment() -> dict[str, str]:
@@ -222,11 +239,14 @@ def environment() -> dict[str, str]:
 
 
 def failure(lines: Iterable[str]) -> str:
-    """Choose the line that tells most: ours (`error: `), else the stage's last, else DVC's."""
+    """Choose the line that tells most: ours (`error: `); else the last of the stage, or the first
+    of DVC where that did not fail."""
     said = [line.strip() for line in lines]
     ours = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
     own = [line for line in said if not line.startswith(("ERROR: ", "Running stage ", "> "))]
     dvc = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+    if dvc and not any(map(FAILED.match, said)):
+        own = dvc[:1]
     return (ours or own or dvc or ["it said nothing"])[-1]
 
 

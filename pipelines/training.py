@@ -34,7 +34,7 @@ def passes(_task: Any, _run: Any, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,  # DVC's cache is the only one
     persist_result=False,
     retries=3,
-    retry_delay_seconds=[1, 10, 60],
+    retry_delay_seconds=[1, 5, 20],
     retry_condition_fn=passes,
 )
 def run_stage(stage: Stage, place: str, crew: Crew | None) -> State[Ran]:
@@ -80,13 +80,22 @@ def _train(fleet: bool, queue: str, branch: str) -> tuple[str, list[Ran]]:
     graph = stages.read()
     todo = graph.affected()
     runs = Runs(todo, Crew(todo, queue) if fleet and not graph.unchanged() else None)
-    runs.go()
+    try:
+        runs.go()
+    except StepError as error:
+        _leave(f"Failed: {error}", runs.done())
+        raise
     done = runs.done()
     said = closing.summary(graph, done)
     if fleet or branch:
         clones.commit_lock(branch, f"Train: {said}")
-    create_markdown_artifact(closing.report(said, done), "train", "The run's result")
+    _leave(said, done)
     return said, done
+
+
+def _leave(said: str, done: list[Ran]) -> None:
+    """Leave what can be read of the run afterwards."""
+    create_markdown_artifact(closing.report(said, done), "train", "The run's result")
 
 
 class Runs:

@@ -11,6 +11,7 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,12 @@ class Chaos:
     def _flows(self, worker: str) -> list[psutil.Process]:
         """The processes of flows that a worker started, whether it lives or not."""
         mark = f"{self.fleet.project / '.outplant'}:{worker}"
-        return [
-            one
-            for one in psutil.process_iter()
-            if "prefect.engine" in " ".join(one.cmdline())
-            and one.environ().get("OUTPLANT_UP") == mark
-        ]
+        found = []
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):  # it has just ended, or is another user's
+                if "prefect.engine" in " ".join(one.cmdline()):
+                    found += [one] if one.environ().get("OUTPLANT_UP") == mark else []
+        return found
 
 
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

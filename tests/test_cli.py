@@ -84,6 +84,13 @@ def test_train_fails_in_one_line_where_a_stage_that_always_runs_fails(current: P
     assert "error: stage sell failed: " in done.stderr
 
 
+def test_train_names_the_queues_before_anything_runs(current: Path) -> None:
+    done = outplant("train", "--fleet", "--queue", "nonsense")
+    assert done.returncode == 1
+    assert done.stderr == "error: no queue 'nonsense'; there is: default, nightly, urgent\n"
+    assert done.stdout == ""
+
+
 def test_a_verdict_has_its_exit_status() -> None:
     assert EXITS == {"refuse": 3, "inconclusive": 4}
 

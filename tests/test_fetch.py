@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 from steps.core.params import Source
 from steps.fetch import fetch
 from steps.sources import pypi, tray
@@ -292,6 +292,19 @@ def test_an_index_is_asked_over_http_and_a_dead_one_is_passed_by(
     assert names(tmp_path / "out") == ["field-1.0/a.rst"]
 
 
+@pytest.mark.parametrize(("dead", "kind"), [(True, TryAgain), (False, StepError)])
+def test_an_index_that_does_not_answer_may_do_so_later(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch, dead: bool, kind: type[StepError]
+) -> None:
+    pins = pin(tmp_path, sdist(tmp_path, {"a.rst": b"text"}))
+    if dead:
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    with pytest.raises(StepError, match=r"found no file of field==1\.0 with the sha256") as found:
+        fetch(source("pypi", pins, "*.rst"), tmp_path / "out")
+    assert type(found.value) is kind
+
+
 def test_pip_settings_prefer_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://a.example/simple https://b.example/simple")
     settings = pypi.pip_settings()
@@ -398,18 +411,19 @@ def test_a_repository_of_a_hub_is_fetched_at_its_commit(
     ],
 )
 def test_what_a_hub_does_not_have_is_said(tmp_path: Path, hub: None, line: str, said: str) -> None:
-    with pytest.raises(StepError, match=f"(?s){said}"):
+    with pytest.raises(StepError, match=f"(?s){said}") as found:
         fetch(source("hub", hub_pin(tmp_path, line)), tmp_path / "out")
+    assert not isinstance(found.value, TryAgain)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_hub_without_a_network_is_said(
+def test_a_hub_without_a_network_is_said_and_may_be_there_later(
     tmp_path: Path, hub: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(StepError, match=r"cannot fetch org/base@.*HF_ENDPOINT"):
+    with pytest.raises(TryAgain, match=r"cannot fetch org/base@.*HF_ENDPOINT"):
         fetch(source("hub", hub_pin(tmp_path, f"org/base@{COMMIT}")), tmp_path / "out")
 
 

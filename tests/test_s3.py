@@ -19,7 +19,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from steps import readers
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 from steps.core.files import digest
 from steps.core.params import Source
 from steps.fetch import fetch
@@ -289,8 +289,9 @@ def test_what_is_wrong_with_the_settings_is_said_in_one_line(
     if settings.get("AWS_ACCESS_KEY_ID") == "":
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(StepError, match=said):
+    with pytest.raises(StepError, match=said) as found:
         fetch(source(path), tmp_path / "out")
+    assert isinstance(found.value, TryAgain) == said.startswith("nothing answers")
 
 
 def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(

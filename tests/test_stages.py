@@ -1,14 +1,17 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines import stages
-from steps.core.entry import StepError
+from steps.core.entry import StepError, TryAgain
 
 
 def bring_up_to_date() -> dict[str, str]:
@@ -70,7 +73,12 @@ def test_a_failure_is_told_by_the_stages_own_line(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["> cmd", "Traceback", "KeyError: 'a'", "ERROR: failed to reproduce"], "KeyError: 'a'"),
+        (["> cmd", "Traceback", "KeyError: 'a'", "ERROR: cmd, exited with 1"], "KeyError: 'a'"),
+        (
+            ["> cmd", "step 9", "ERROR: unexpected error - disk full"],
+            "unexpected error - disk full",
+        ),
+        (["ERROR: no s3", "ERROR: failed to pull", "<https://error.dvc.org/missing>"], "no s3"),
         (["ERROR: missing data 'source': in.txt"], "missing data 'source': in.txt"),
         ([], "it said nothing"),
     ],
@@ -116,3 +124,142 @@ def gone(process: int) -> bool:
         except ProcessLookupError:
             return True
     return False
+
+
+STEP_THAT_ENDS = """
+import os, signal, sys
+print("on my way")
+if sys.argv[2] == "status":
+    sys.exit(int(sys.argv[3]))
+os.kill(os.getpid() if sys.argv[2] == "self" else os.getppid(), int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told"),
+    [
+        ("status 75", TryAgain, "stage water failed: on my way"),
+        ("status 1", StepError, "stage water failed: on my way"),
+        ("status 143", TryAgain, "stage water failed: it was killed (143); last it said: on my"),
+        ("self 9", TryAgain, "stage water failed: it was killed (-9); last it said: on my way"),
+        ("self 15", TryAgain, "stage water failed: it was killed (-15); last it said: on my way"),
+    ],
+)
+def test_what_may_pass_is_told_from_what_is_to_be_mended(
+    toy: Path, how: str, kind: type[StepError], told: str
+) -> None:
+    end_with(toy, how)
+    with pytest.raises(StepError) as found:
+        stages.run("water", print)
+    assert type(found.value) is kind
+    assert str(found.value).startswith(told)
+
+
+def end_with(toy: Path, how: str) -> None:
+    (toy / "step.py").write_text(STEP_THAT_ENDS)
+    graph = (toy / "dvc.yaml").read_text()
+    (toy / "dvc.yaml").write_text(graph.replace("water.txt rain.txt", f"water.txt {how}"))
+
+
+def test_a_dvc_that_is_killed_may_be_tried_again(toy: Path) -> None:
+    end_with(toy, "parent 9")
+    (toy / "dvc.yaml").write_text((toy / "dvc.yaml").read_text().replace("cmd: py", "cmd: exec py"))
+    with pytest.raises(TryAgain, match=r"dvc was killed \(137\)"):
+        stages.run("water", print)
+
+
+def test_a_remote_that_is_away_may_be_tried_again(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    for name in keys:
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    remote = "['remote \"far\"']\n    url = s3://bucket/x\n    endpointurl = http://127.0.0.1:9\n"
+    (toy / ".dvc/config").write_text(f"[core]\n    remote = far\n{remote}")
+    stages.run("water")
+    for arguments in (["pull", "water"], ["repro", "--single-item", "--pull", "soil"]):
+        (toy / "water.txt").unlink(missing_ok=True)
+        shutil.rmtree(toy / ".dvc/cache", ignore_errors=True)
+        with pytest.raises(TryAgain, match=r'ould not connect to the endpoint URL: "http://127'):
+            stages.call(arguments, print)
+
+
+def test_a_stage_that_talks_of_exit_statuses_is_not_taken_for_killed(toy: Path) -> None:
+    (toy / "step.py").write_text("import sys; print('worker exited with -9'); sys.exit(1)")
+    with pytest.raises(StepError) as found:
+        stages.run("water", print)
+    assert type(found.value) is StepError
+
+
+def test_two_stages_run_side_by_side_in_one_folder(toy: Path) -> None:
+    meet(toy)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(stages.run, ["water", "soil"])) == ["ran", "ran"]
+    assert set(stages.entries(["water", "soil", "sell"])) == {"water", "soil"}
+    assert set(stages.read().stale) == {"plant@rose", "plant@leek", "sell"}
+
+
+def meet(toy: Path) -> None:
+    """Let water and soil wait for each other."""
+    waits = """
+import sys, time
+from pathlib import Path
+
+out, *sources = sys.argv[1:]
+other = {"water.txt": "soil.txt", "soil.txt": "water.txt"}.get(out)
+deadline = time.monotonic() + 30
+Path(out + ".here").touch()
+while other and not Path(other + ".here").exists():
+    if time.monotonic() > deadline:
+        sys.exit("error: " + out + " waits for " + other + " in vain")
+    time.sleep(0.02)
+Path(out).write_text(out)
+"""
+    (toy / "step.py").write_text(waits)
+
+
+def test_the_entries_of_the_lock_are_those_of_the_stages_that_are_asked_for(toy: Path) -> None:
+    assert stages.entries(["water"]) == {}
+    stages.run("water")
+    found = stages.entries(["water", "soil", "nothing"])
+    assert list(found) == ["water"]
+    assert {dep["path"] for dep in found["water"]["deps"]} == {"rain.txt", "step.py"}
+
+
+def test_a_stage_that_reads_what_neither_git_nor_a_stage_has_is_found(toy: Path) -> None:
+    """rain.txt and earth.txt are not in git; DVC makes the others, and knows step.py by git."""
+    assert stages.outside() == {"water", "soil"}
+    add(toy, "rain.txt", "earth.txt")
+    assert stages.outside() == set()
+
+
+def test_what_is_in_a_folder_counts_whoever_made_the_folder(toy: Path) -> None:
+    """A part of an out, a folder with outs in it, and a folder with a tracked file."""
+    for name in ("own/ümlaut.txt", "runs/notes.txt"):
+        (toy / name).parent.mkdir()
+        (toy / name).write_text("text")
+    graph = {
+        "whole": {"cmd": "true", "deps": ["step.py"], "outs": ["runs/a"]},
+        "part": {"cmd": "true", "deps": ["runs/a/one.txt"]},
+        "above": {"cmd": "true", "deps": ["runs"]},
+        "tracked": {"cmd": "true", "deps": ["own", "own/ümlaut.txt"]},
+        "beside": {"cmd": "true", "deps": ["runs/ab"]},
+        "remote": {"cmd": "true", "deps": ["s3://bucket/key"]},
+    }
+    (toy / "dvc.yaml").write_text(yaml.safe_dump({"stages": graph}))
+    add(toy, "dvc.yaml", "own")
+    assert stages.outside() == {"beside"}
+
+
+def add(toy: Path, *names: str) -> None:
+    subprocess.run(["git", "add", "--force", *names], cwd=toy, check=True)
+
+
+def test_the_remote_is_named_or_its_lack_is_one_line(toy: Path) -> None:
+    with pytest.raises(StepError, match=r"toy has no default DVC remote, .*`dvc remote add"):
+        stages.remote()
+    add_remote = ["remote", "add", "--default", "store", "s3://bucket/prefix"]
+    stages.call(add_remote, print)
+    assert stages.remote() == ("store", "s3://bucket/prefix")
+    assert stages.remote(toy) == ("store", "s3://bucket/prefix")

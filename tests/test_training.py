@@ -40,7 +40,7 @@ def test_each_stage_is_a_task_of_its_name_and_the_run_leaves_a_table(train: Any)
     from prefect.artifacts import Artifact
 
     state = train(return_state=True)
-    assert [ran.stage for ran in state.result()] == [s.name for s in stages.read().stages]
+    assert {ran.stage for ran in state.result()} == {s.name for s in stages.read().stages}
     assert {ran.became for ran in state.result()} == {"ran"}
     runs = {run.name: run for run in task_runs(state.state_details.flow_run_id)}
     assert set(runs) == {"water", "soil", "plant@rose", "plant@leek", "sell"}
@@ -59,7 +59,9 @@ def test_a_failing_stage_fails_the_run_with_its_own_line(train: Any, toy: Path) 
         train()
     assert (toy / "ran.txt").read_text().split() == ["water.txt"]
     (toy / "earth.txt").write_text("earth")
-    assert [ran.stage for ran in train()] == ["soil", "plant@rose", "plant@leek", "sell"]
+    names = [ran.stage for ran in train()]
+    assert (names[0], names[-1]) == ("soil", "sell")
+    assert set(names[1:-1]) == {"plant@rose", "plant@leek"}
 
 
 ADAPT = """
@@ -93,6 +95,7 @@ def adapting(train: Any, toy: Path, monkeypatch: pytest.MonkeyPatch) -> list[log
     from pipelines import history
 
     monkeypatch.setattr(history, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(history, "LAST_SECONDS", 60.0)  # machines are slow, shared
     graph = yaml.safe_load((toy / "dvc.yaml").read_text())
     graph["stages"]["adapt"] = {"foreach": ["rose"], "do": GROWS}
     (toy / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
@@ -109,6 +112,15 @@ def test_the_losses_of_an_adaptation_are_in_mlflow_while_it_runs(
 ) -> None:
     assert {ran.stage: ran.became for ran in train()}["adapt@rose"] == "ran"
     import mlflow
+    from prefect.artifacts import Artifact
+
+    progress = Artifact.get(key="adapt-rose")
+    assert progress
+    assert (progress.type, progress.data) == ("progress", 100.0)
+    assert progress.description == "step 4 of 4, loss 0.250, 1 tokens/s"
+    assert progress.created  # before MLflow had the losses, for which the stage waited
+    assert progress.updated
+    assert progress.created < progress.updated
 
     client = mlflow.MlflowClient(connection.address())
     (run,) = client.search_runs([client.get_experiment_by_name("adaptations").experiment_id])

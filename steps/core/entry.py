@@ -18,7 +18,7 @@ OFFLINE = {
 
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h
-SIGNED = re.compile(r"(?<=://)(?!USER:PASSWORD@)[^/@\s]+@")
+SIGNED = re.compile(r"(?<=://)(?!USER:PASSWORD@)[^/\s]+@")  # a password may have an @
 
 
 def unsigned(text: str) -> str:
