@@ -1,4 +1,4 @@
-"""Any process may die at any moment: the demo's graph in small on a fleet, and SIGKILL.
+"""Any process may die at any moment: the demo's graph on a small field, by a fleet, and SIGKILL.
 
     python -m pytest -m slow tests/test_chaos.py -s
 
@@ -9,6 +9,7 @@ killed, and started again as a person would: by `outplant up`, and by another ru
 import json
 import random
 import re
+import shutil
 import time
 from collections import Counter, defaultdict
 from contextlib import suppress
@@ -22,8 +23,8 @@ import pytest
 import yaml
 
 from tests import projects, rig
+from tests.test_graph import field
 
-ROOT = Path(__file__).parent.parent
 KILLS, SEED = 20, 20261130
 BETWEEN_SECONDS, DOWN_SECONDS = (4.0, 14.0), (0.5, 4.0)  # kills; before what died is started again
 MOST_SECONDS = 3000.0
@@ -34,7 +35,8 @@ TIMED = re.compile(r'"[a-z_0-9]*(seconds|latency|p50|p95|_ms)[a-z_0-9]*": ?[-0-9
 
 @pytest.mark.slow
 def test_whatever_is_killed_the_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    quiet, shaken = (small(tmp_path / name) for name in ("quiet", "shaken"))
+    quiet, shaken = small(tmp_path / "quiet"), tmp_path / "shaken"
+    shutil.copytree(quiet, shaken)
     noted = {"ENDED": str(tmp_path / "quiet.log")}
     rig.Rig(quiet, rig.settings(quiet) | noted, {}).dvc("repro")
     with rig.fleet(shaken, {"ENDED": str(tmp_path / "shaken.log")}, cpu=1, gpu=1) as fleet:
@@ -49,8 +51,10 @@ def test_whatever_is_killed_the_run_ends_as_if_nothing_had_been(tmp_path: Path) 
 
 
 def small(out: Path) -> Path:
-    """The demo in small, each stage of which notes when its command has ended well."""
-    project = projects.clone(out, yaml.safe_load((ROOT / "tests/small.yaml").read_text()))
+    """The demo's graph on a small field; each stage notes when its command has ended well."""
+    project = projects.clone(out, {})
+    params = field(project / "field")
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
     for stage in graph["stages"].values():
         body = stage.get("do", stage)
