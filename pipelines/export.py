@@ -4,17 +4,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import export_card, exportable, onnx_graph, quantized, registry
+from pipelines import export_card, export_writer, exportable, onnx_graph, quantized, registry
 from pipelines.chosen import chosen
 from pipelines.quantized import Judged, Refused
 from pipelines.versions import CHAMPION, Version
 from steps.core.entry import StepError
-from steps.core.files import whole, write_text
+from steps.core.files import read_json, whole, write_text
 from steps.core.params import load
+from steps.tasks import task_type
 
 KEPT = (  # of a bundle: what transformers reads, and what says where it is from; no code, no pickle
     "config.json",
-    "generation_config.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -47,16 +47,28 @@ def export(at: str, out: Path, onnx: bool = False, int8: bool = False) -> Export
     bundle = registry.files(found)[0]
     if why := exportable.lacks(bundle):
         raise StepError(f"version {found.number} of {found.task} cannot be exported: {why}")
+    writes = task_type(read_json(bundle / "bundle.json")["type"]).OUTPUT == "text"
+    if writes and (onnx or int8):
+        raise StepError(
+            "what writes a text word by word is no one graph; leave out --onnx and --quantize"
+        )
     with whole(out) as made:
-        for name in KEPT:
-            if (bundle / name).exists():
-                shutil.copyfile(bundle / name, made / name)
+        copy(bundle, made)
+        if writes:
+            export_writer.settle(bundle, made)
         if onnx or int8:
             onnx_graph.write(made)
         judged = _int8(found.task, bundle, made) if int8 else None
         write_text(made / "README.md", export_card.card(found, bundle, made, judged))
         files = sorted(path.name for path in made.iterdir())
     return Exported(found.number, files, judged)
+
+
+def copy(bundle: Path, folder: Path) -> None:
+    """Copy what transformers reads of a bundle."""
+    for name in KEPT:
+        if (bundle / name).exists():
+            shutil.copyfile(bundle / name, folder / name)
 
 
 def named(at: str) -> Version:

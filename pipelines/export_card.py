@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pipelines import onnx_graph, quantized
+from pipelines import export_writer, onnx_graph, quantized
 from pipelines.quantized import Judged
 from pipelines.versions import Version
 from steps.core.files import read_json
@@ -61,6 +61,8 @@ def licence(start: str) -> str:
 
 
 def _loading(about: dict[str, Any], task: str) -> str:
+    if task not in CLASSES:
+        return _writing(about)
     name = f"AutoModelFor{CLASSES[task]}Classification"
     long = (
         " Texts longer than a window are cut there, where `outplant predict` reads all their"
@@ -76,6 +78,19 @@ def _loading(about: dict[str, Any], task: str) -> str:
         'tokenizer = AutoTokenizer.from_pretrained("this folder")\n'
         f'pipeline("{task}", model=model, tokenizer=tokenizer)("a text"{cut})\n```\n\n'
         f"Windows are of {about['max_tokens']} tokens.{long}"
+    )
+
+
+def _writing(about: dict[str, Any]) -> str:
+    name = export_writer.CLASS
+    return (
+        "## How to load it\n\n```python\n"
+        f"from transformers import AutoTokenizer, {name}\n\n"
+        f'model = {name}.from_pretrained("this folder")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("this folder")\n'
+        'read = tokenizer("a text", truncation=True, return_tensors="pt")\n'
+        "tokenizer.decode(model.generate(**read)[0], skip_special_tokens=True)\n```\n\n"
+        f"Texts are cut after {about['max_tokens']} tokens."
     )
 
 

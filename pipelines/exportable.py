@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pipelines import export_writer
 from steps.core.files import read_json
 from steps.tasks import task_type
 from steps.transfer.exported import PLAIN, PROBLEMS, TEXTS, WORDS
@@ -26,6 +27,8 @@ def lacks(bundle: Path) -> str:
         return ""
     kind = task_type(about["type"])
     whole = getattr(kind, "LEVEL", "") == "text"
+    if kind.OUTPUT == "text" and (bundle / "network.json").exists():
+        return export_writer.lacks(bundle)
     if kind.OUTPUT not in PROBLEMS:
         return (
             f"transformers has no head that says what ours does for tasks of type {about['type']};"

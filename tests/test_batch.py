@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,19 @@ from typer.testing import CliRunner
 from pipelines import batch, batch_input, batch_output, registry
 from pipelines.batch_output import Parts
 from pipelines.cli import app
+from pipelines.versions import Version
 from steps.core.entry import StepError
 from steps.core.params import load
 from steps.transfer import checkpoints
 from steps.transfer.checkpoints import load_predictor
+from tests.forked import PRELOAD
 from tests.tiny import EXAMPLES, classified
 from tests.tiny_project import TASK
 
 ROWS = 8  # of a chunk here
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.test_batch", "mlflow", "sklearn.linear_model"])
+SERVER.set_forkserver_preload(PRELOAD)
+Champion = tuple[Version, tuple[Path, Path]]
 
 
 @pytest.fixture
@@ -225,9 +230,23 @@ def test_what_the_user_can_mend_is_one_line(project, monkeypatch, source, out, m
         room.rmdir()
 
 
-def killed(here: Path, source: Path, out: Path, way: str) -> None:
-    """Be a run that gets SIGKILL after its third part, within it, or as all are joined."""
+def known() -> Champion:
+    """What the registry says, for a process that need not load MLflow to ask it."""
+    found = registry.version(TASK, 1)
+    return found, registry.files(found)
+
+
+def enter(here: Path, champion: Champion) -> None:
+    """Be a process of the champion's project."""
+    found, files = champion
     os.chdir(here)
+    batch.chosen = lambda task, which: found  # type: ignore[assignment]
+    registry.files = lambda version: files  # type: ignore[assignment]
+
+
+def killed(here: Path, champion: Champion, source: Path, out: Path, way: str) -> None:
+    """Be a run that gets SIGKILL after its third part, within it, or as all are joined."""
+    enter(here, champion)
     batch_input.ROWS = ROWS
     calls = {"between": (Parts, "write"), "within": (batch_output, "write_json")}
     holder, name = calls.get(way, (batch_output, "copy"))
@@ -252,7 +271,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_bytes(project, champ
     given[11]["text"] = given[33]["text"] = ""
     source = write_jsonl(project / "in.jsonl", given)
     predict(source, project / "whole.jsonl.gz")
-    run = SERVER.Process(target=killed, args=(champion, source, project / "out.jsonl.gz", way))
+    paths = source, project / "out.jsonl.gz"
+    run = SERVER.Process(target=killed, args=(champion, known(), *paths, way))
     run.start()
     run.join(120)
     assert run.exitcode == -signal.SIGKILL
@@ -364,9 +384,9 @@ class Same:
         return [{"label": "doc", "confidence": 1.0, "probabilities": {"doc": 1.0}} for _ in items]
 
 
-def measured(here: Path, source: Path, out: Path, at: Path) -> None:
+def measured(here: Path, champion: Champion, source: Path, out: Path, at: Path) -> None:
     """Be a run that writes down how much memory it had at most."""
-    os.chdir(here)
+    enter(here, champion)
     checkpoints.load_predictor = lambda bundle: Same()  # type: ignore[assignment,return-value]
     predict(source, out)
     at.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10))
@@ -383,9 +403,34 @@ def test_a_million_rows_take_no_more_memory_than_few(project, champion, end):
                 f'{{"id": {n}, "text": "fixed a crash in {n}"}}\n' for n in range(count)
             )
         paths = source, project / f"{count}{end}.out{end}", project / f"{count}.mb"
-        run = SERVER.Process(target=measured, args=(champion, *paths))
+        run = SERVER.Process(target=measured, args=(champion, known(), *paths))
         run.start()
         run.join(600)
         assert run.exitcode == 0
         megabytes[count] = int(paths[2].read_text())
     assert megabytes[1_000_000] < megabytes[20_000] + 100
+
+
+ON_RAY = """
+import sys
+from pathlib import Path
+from pipelines import batch, batch_input
+batch_input.ROWS = 8
+batch.predict("changes", sys.argv[1], sys.argv[2], "champion")
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_writes_the_same_rows(project, champion):
+    pytest.importorskip("ray", reason="ray is not installed; it is in the `test` extra")
+    source = write_jsonl(project / "in.jsonl", rows(40))
+    found = []
+    for cluster in ({}, {"DAFT_RUNNER": "ray", "RAY_ADDRESS": "local"}):
+        out = project / f"out{len(cluster)}.jsonl"
+        command = [sys.executable, "-c", ON_RAY, str(source), str(out)]
+        done = subprocess.run(
+            command, env=os.environ | cluster, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(out.read_bytes())
+    assert found[0] == found[1]

@@ -4,6 +4,7 @@ A way is a function: a champion's project to stand in, rows -> a prediction each
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ def by_mlflow(project: Path, rows: Rows) -> list[dict[str, Any]]:
     import mlflow
 
     mlflow.set_tracking_uri(connection.address())
-    model = mlflow.pyfunc.load_model(f"models:/{TASK}@champion")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")  # of its own
+        model = mlflow.pyfunc.load_model(f"models:/{TASK}@champion")
     said: list[dict[str, Any]] = model.predict([row["text"] for row in rows])
     return said
 
