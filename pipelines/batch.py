@@ -12,13 +12,9 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from pipelines import batch_input, batch_output, batch_places, registry
 from pipelines.batch_input import Chunk
@@ -87,7 +83,7 @@ def predict(task: str, source: str, out: str, which: str, prefix: str = "") -> D
         read = batch_input.source(path, load().tasks[task])
         how = batch_output.form(out, read.format)
         room = ROOM / _key(found, read, (how, prefix))
-        with _alone(room, source):
+        with batch_places.alone(room, source):
             _admit(target, [room / RUN])
             worker = Worker(registry.files(found)[0], Parts(room.resolve(), how, prefix))
             count = _make(worker, read, task)
@@ -108,17 +104,6 @@ def _key(found: Version, read: batch_input.Source, more: tuple[Form, str]) -> st
     fields, cells = dict(read.fields), read.table.model_dump()
     known = files, found.task, found.lineage, asdict(how), prefix, limits, fields, cells
     return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _alone(room: Path, source: str) -> Iterator[None]:
-    """Hold a run's folder, so that two do not write into it."""
-    room.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(room.with_suffix(".lock"), timeout=0):
-            yield
-    except Timeout:
-        raise StepError(f"{source} is being predicted by another process; wait for it") from None
 
 
 def _admit(target: Place, runs: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """Where rows are read from and written to: here, or in an S3."""
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from steps.core.entry import StepError
 from steps.sources.bucket import Bucket, fetch_s3
@@ -83,12 +86,32 @@ def target(out: str) -> Place:
 
 
 @contextmanager
+def alone(folder: Path, source: str) -> Iterator[None]:
+    """Make a folder and hold it, so that two do not write into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f"{folder.name}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink()
+    except Timeout:
+        raise StepError(f"{source} is being predicted by another process; wait for it") from None
+
+
+@contextmanager
 def fetched(source: str, room: Path) -> Iterator[Path]:
     """Give what is to be read as a file or folder here; an S3 prefix is fetched for this once."""
     if not source.startswith(S3):
         yield Path(source)
         return
-    room.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetched.", dir=room) as folder:
-        fetch_s3(source, Tray(Path(folder), ["*"], 0))
-        yield Path(folder)
+    folder = room / f"fetched-{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    with alone(folder, source):
+        shutil.rmtree(folder)  # of a run that was killed: what it fetched may have changed since
+        folder.mkdir()
+        try:
+            fetch_s3(source, Tray(folder, ["*"], 0))
+            yield folder
+        finally:
+            shutil.rmtree(folder)

@@ -21,8 +21,7 @@ def card(found: Version, bundle: Path, folder: Path, judged: Judged | None) -> s
     front, text = parted((bundle / "README.md").read_text(encoding="utf-8"))
     about = read_json(bundle / "bundle.json")
     known = licence(about["start"])
-    front |= {"library_name": "transformers", "base_model_relation": "finetune"}
-    front |= {"license": known} if known else {}
+    front |= {"library_name": "transformers"} | ({"license": known} if known else {})
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---",
         text.partition(LOADING)[0],

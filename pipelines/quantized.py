@@ -63,7 +63,7 @@ class Refused(Exception):
 def judge(task: str, bundle: Path, folder: Path, params: Params) -> Judged:
     """Compare a folder's int8 graph with its bundle on the task's test set, item by item.
 
-    StepError where the test set is not there, or has no items.
+    StepError where the test set is not there.
     """
     from steps.transfer.checkpoints import load_predictor
 

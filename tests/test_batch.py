@@ -293,6 +293,24 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_bytes(project, champ
     assert [json.loads(line)["id"] for line in found] == [r["id"] for r in given if r["text"]]
 
 
+def test_two_do_not_make_one_run_at_once(project):
+    source = write_jsonl(project / "in.jsonl", rows(3))
+    entered: list[str] = []
+    write = Parts.write
+
+    def again(*given: Any) -> None:
+        with pytest.raises(StepError, match="is being predicted by another process; wait for it"):
+            predict(source, project / "out.jsonl")
+        entered.append("once")
+        write(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parts, "write", again)
+        predict(source, project / "out.jsonl")
+    assert entered == ["once"]
+    assert not [*batch.ROOM.glob("*.lock")]
+
+
 def test_another_input_is_another_run(project):
     """A part of one is none of the other's."""
     first = write_jsonl(project / "in.jsonl", rows(10))
