@@ -64,8 +64,8 @@ def _loading(about: dict[str, Any], task: str) -> str:
         return _writing(about)
     name = f"AutoModelFor{CLASSES[task]}Classification"
     long = (
-        " Texts longer than a window are cut there, where `outplant predict` reads all their"
-        " windows; labels are those of each word's first token."
+        f"\n\nThere texts are cut after {about['max_tokens']} tokens, where `outplant predict` reads"
+        " on in windows; a word's label is that of its first token."
         if task == "token-classification"
         else ""
     )
@@ -75,8 +75,7 @@ def _loading(about: dict[str, Any], task: str) -> str:
         f"from transformers import AutoTokenizer, {name}, pipeline\n\n"
         f'model = {name}.from_pretrained("this folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("this folder")\n'
-        f'pipeline("{task}", model=model, tokenizer=tokenizer)("a text"{cut})\n```\n\n'
-        f"Windows are of {about['max_tokens']} tokens.{long}"
+        f'pipeline("{task}", model=model, tokenizer=tokenizer)("a text"{cut})\n```{long}'
     )
 
 
@@ -108,7 +107,7 @@ def _onnx(folder: Path, judged: Judged | None) -> str:
         f"{said} `{onnx_graph.INT8}` is the same in int8 ({size}, {wait} a text here; before"
         f" {judged.before.bytes / 1e6:.1f} MB, {judged.before.latency_ms:.1f} ms), with"
         f" {judged.metric} {judged.after.score.value:.3f} against {judged.before.score.value:.3f}."
-        f" Verdict of the paired comparison: {quantized.sentence(judged)}."
+        f" Paired comparison: {quantized.sentence(judged)}."
     )
 
 

@@ -136,8 +136,8 @@ def sentence(found: Judged) -> str:
     """The verdict in words."""
     gain = found.difference
     said = (
-        f"{found.verdict}: int8 is better by {gain.difference:+.3f}"
-        f" ({gain.low:+.3f} to {gain.high:+.3f}) on {found.items} test items"
+        f"int8 against before: {gain.difference:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}; more is"
+        f" better) on {found.items} test items, {found.verdict}"
     )
     if found.refused:
         return f"{said}, worse by more than gate.int8_margin, {found.margin:g}: nothing is written"
