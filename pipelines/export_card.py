@@ -64,7 +64,7 @@ def _loading(about: dict[str, Any], task: str) -> str:
         return _writing(about)
     name = f"AutoModelFor{CLASSES[task]}Classification"
     long = (
-        f"\n\nThere texts are cut after {about['max_tokens']} tokens, where `outplant predict` reads"
+        f"\n\nThere texts are cut after {about['max_tokens']} tokens; `outplant predict` reads"
         " on in windows; a word's label is that of its first token."
         if task == "token-classification"
         else ""
