@@ -194,6 +194,20 @@ def test_rows_of_a_table_are_rejected_one_by_one(project):
     assert pq.read_table(project / "out.parquet").column("n").to_pylist() == [1]
 
 
+def test_the_tasks_own_names_of_columns_hold(project):
+    """As its reader's options say, and else by the names of the fields."""
+    named = {"reader": "jsonl", "options": {"text": "body.en"}}
+    task = load().tasks[TASK].model_copy(update=named)
+    write_jsonl(project / "in.jsonl", [{"body": {"en": "a"}, "text": "b"}, {"text": "c"}])
+    (chunk,) = batch_input.source(project / "in.jsonl", task).chunks()
+    assert [item["text"] for item in chunk.items] == ["a", "c"]
+    options = {"text": "2", "header": False, "delimiter": ";"}
+    task = task.model_copy(update={"reader": "table", "options": options})
+    (project / "in.csv").write_text("1;a\n2;c\n")
+    (chunk,) = batch_input.source(project / "in.csv", task).chunks()
+    assert [item["text"] for item in chunk.items] == ["a", "c"]
+
+
 def test_nothing_in_is_nothing_out(project):
     (project / "in.jsonl").write_text("\n")
     assert predict(project / "in.jsonl", project / "out.jsonl").rows == 0
