@@ -35,7 +35,7 @@ NOTHING: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class Tab:
-    """Who answers for a task; asked anew each time, for it may be swapped while the page is open."""
+    """Who answers for a task; asked anew each time, for a champion may be swapped meanwhile."""
 
     task: str
     champion: Champion
@@ -115,7 +115,7 @@ def _theme() -> Any:
 
     fonts = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
     theme = gradio.themes.Base(
-        primary_hue="blue", neutral_hue="stone", font=fonts[0], font_mono=fonts[1]
+        primary_hue="blue", neutral_hue="gray", font=fonts[0], font_mono=fonts[1]
     )
     return theme.set(
         color_accent="*primary_700",
@@ -186,7 +186,10 @@ def _reasons(task: str, known: Any) -> tuple[Any, Any, Any]:
             weigh = gradio.Button("What each word added", elem_id=f"weigh-{task}")
             look = gradio.Button("Attention heads, a second look", elem_id=f"look-{task}")
         shown = gradio.HTML(elem_id=f"reasons-{task}", elem_classes="answer")
-    one = {"concurrency_id": "reasons", "concurrency_limit": 1}  # each loads a model of its own
+    one: dict[str, Any] = {
+        "concurrency_id": "reasons",
+        "concurrency_limit": 1,
+    }  # each loads a model of its own
     for button, reason in ((weigh, page_reasons.attributed), (look, page_reasons.looked)):
         button.click(_explaining(reason), [known, about], shown, **one, **QUIET)
     return column, about, shown

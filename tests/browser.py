@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from pipelines import leash
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 45
 ABSENT = "Chromium is not installed: the page was not looked at in a browser"
 KEYS = {"Tab": 9, "Enter": 13, "Space": 32, "ArrowRight": 39, "ArrowDown": 40}
 
@@ -52,16 +52,15 @@ class Page:
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
-    def until(self, code: str, seconds: float = WAIT_SECONDS) -> Any:
-        """Wait until JavaScript makes something true on the page; return it."""
+    def until(self, code: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until what JavaScript makes on the page is true; an element is."""
         deadline = time.monotonic() + seconds
-        while not (found := self.evaluate(code)):
+        while not self.evaluate(f"Boolean({code})"):
             assert time.monotonic() < deadline, f"never: {code}\n{self.text()}\n{self.errors()}"
             time.sleep(0.05)
-        return found
 
     def text(self) -> str:
-        return str(self.evaluate("document.body.innerText"))
+        return str(self.evaluate("document.body?.innerText"))
 
     def visit(self, url: str, dark: bool = False) -> None:
         """Open an address, in light or dark."""
@@ -90,6 +89,14 @@ class Page:
         at = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
         self.tell("Input.dispatchMouseEvent", type="mousePressed", **at)
         self.tell("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    def write(self, selector: str, text: str) -> None:
+        """Click into a field until it has the focus, and write into it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self.evaluate(f"document.activeElement.matches({json.dumps(selector)})"):
+            assert time.monotonic() < deadline, f"no focus in {selector}: {self.text()}"
+            self.click(selector)
+        self.type(text)
 
     def _middle(self, selector: str) -> Any:
         return self.evaluate(
