@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipelines import page_examples, page_guard, page_links, page_reasons, page_views
@@ -72,7 +72,7 @@ def mount(
 
     around = {"/": _to_page, "/manifest.json": _manifest, "/favicon.ico": _icon}
     for address, answer in around.items():
-        app.add_api_route(address, answer, include_in_schema=False)
+        app.router.add_route(address, answer)  # no part of the API, nor of what it demands
     page_links.add(app, answerers, ROOT)
     tabs = [Tab(t, champion, challengers.get(t, _nobody)) for t, champion in answerers.items()]
     gradio.mount_gradio_app(
@@ -97,15 +97,15 @@ def _nobody() -> None:
     return None
 
 
-def _to_page() -> Response:
+def _to_page(_: Request) -> Response:
     return RedirectResponse(f"{ROOT}/")
 
 
-def _manifest() -> Response:
+def _manifest(_: Request) -> Response:
     return JSONResponse({"name": "Outplant", "start_url": f"{ROOT}/"})
 
 
-def _icon() -> Response:
+def _icon(_: Request) -> Response:
     return Response(ICON, media_type="image/svg+xml")
 
 

@@ -1,6 +1,6 @@
 """What stands before the page: a password where one is asked for, and doors of Gradio kept shut.
 
-The page takes no files and gives none, so that what Gradio has for that is not found.
+Of Gradio's addresses those alone are open that the page asks for: it takes no files and gives none.
 """
 
 import base64
@@ -12,9 +12,12 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
-SHUT = ("file", "proxy=", "upload", "stream", "process_recording", "custom_component", "vibe")
-SHUT += ("call/", "run/", "api/", "undo-vibe", "dev/", "component_server", "deep_link", "info")
-SHUT += ("openapi", "runs", "run-history", "profiling")
+OPEN = {"", "config", "theme.css", "manifest.json", "robots.txt"}
+OPEN |= {
+    f"gradio_api/{name}"
+    for name in ("queue/join", "queue/data", "startup-events", "theme.css", "cancel", "reset")
+}
+FOLDERS = ("assets/", "static/", "about/", "gradio_api/heartbeat/")
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; img-src 'self' data:;"
     " style-src 'self' 'unsafe-inline'; font-src 'self' data:; frame-ancestors 'self'"
@@ -33,8 +36,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope.get("path", ""))
-        if scope["type"] != "http" or not (path == self.root or path.startswith(f"{self.root}/")):
+        if not (path == self.root or path.startswith(f"{self.root}/")):
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":  # the page has none
+            await send({"type": "websocket.close"})
         elif self.token and not allowed(Headers(scope=scope).get("authorization", ""), self.token):
             asks = {"WWW-Authenticate": 'Basic realm="outplant", charset="UTF-8"'}
             answer = PlainTextResponse("the token, as the password, is needed", 401, asks)
@@ -45,9 +50,9 @@ class Guard:
             await self.app(scope, receive, _strict(send))
 
     def _shut(self, path: str) -> bool:
-        inside = path.removeprefix(f"{self.root}/")
-        below = inside.removeprefix("gradio_api/")
-        return below.startswith(SHUT) or inside.startswith("monitoring") or ".." in inside
+        inside = path.removeprefix(self.root).removeprefix("/")
+        known = inside.rstrip("/") in OPEN or inside.startswith(FOLDERS)
+        return not known or ".." in inside or "\\" in inside
 
 
 def allowed(said: str, token: str) -> bool:

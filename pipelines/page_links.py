@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
 from pipelines.answering import Answerer
@@ -29,7 +29,8 @@ Answerers = Mapping[str, Callable[[], Answerer]]
 def add(app: FastAPI, answerers: Answerers, root: str) -> None:
     """Add an address for each of KINDS to the app, below `root`."""
 
-    def read(task: str, kind: str) -> HTMLResponse:
+    def read(request: Request) -> HTMLResponse:
+        task, kind = request.path_params["task"], request.path_params["kind"]
         if task not in answerers or kind not in KINDS:
             return _page("Not found", "<p>There is no such page.</p>", 404)
         try:
@@ -37,7 +38,7 @@ def add(app: FastAPI, answerers: Answerers, root: str) -> None:
         except StepError as error:
             return _page("Not found", f"<p>{escape(str(error))}</p>", 404)
 
-    app.add_api_route(f"{root}/about/{{task}}/{{kind}}", read, include_in_schema=False)
+    app.router.add_route(f"{root}/about/{{task}}/{{kind}}", read)
 
 
 def links(answerer: Answerer, root: str) -> str:

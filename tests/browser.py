@@ -81,11 +81,11 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Click into the middle of an element with the mouse, once it is there and stands still."""
-        where = self._middle(selector)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not where or where != (where := self._middle(selector)):
+        deadline, before, where = time.monotonic() + WAIT_SECONDS, None, self._middle(selector)
+        while where is None or where != before:
             assert time.monotonic() < deadline, f"no {selector}: {self.text()}"
             time.sleep(0.1)
+            before, where = where, self._middle(selector)
         at = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
         self.tell("Input.dispatchMouseEvent", type="mousePressed", **at)
         self.tell("Input.dispatchMouseEvent", type="mouseReleased", **at)

@@ -45,9 +45,9 @@ def made(kind: str, folder: Path, version: int = 3) -> Answerer:
     return Answerer(kind, kind, version, "full", f"lineage{version}", folder, predictor)
 
 
-def about(folder: Path, kind: str, labels: list[str]) -> None:
+def about(folder: Path, kind: str, labels: list[str], recipe: str = "full") -> None:
     """Write what of a bundle the page reads beside the model."""
-    known = {"task": kind, "type": kind, "recipe": "full", "seed": 1, "test": {"mean": 0.5}}
+    known = {"task": kind, "type": kind, "recipe": recipe, "seed": 1, "test": {"mean": 0.5}}
     write_json(folder / "bundle.json", known | {"labels": labels})
     write_json(folder / "lineage.json", {"task": kind, "sha256": {"start": "abc"}})
     write_text(folder / "README.md", CARD)
@@ -81,10 +81,11 @@ def tiny(room: Path) -> Answerer:
 
 
 @contextmanager
-def served(*answerers: Answerer, token: str = "") -> Iterator[str]:
-    """Serve the page with these; give its address."""
+def served(*answerers: Answerer, challenger: Answerer | None = None) -> Iterator[str]:
+    """Serve the page with these, and a challenger for all of them; give its address."""
     app = FastAPI()
-    page.mount(app, {one.task: lambda one=one: one for one in answerers}, {}, token)
+    champions = {one.task: lambda one=one: one for one in answerers}
+    page.mount(app, champions, {task: lambda: challenger for task in champions})
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1
     )
