@@ -181,7 +181,7 @@ def _reasons(task: str, known: Any) -> tuple[Any, Any, Any]:
     import gradio
 
     with gradio.Column(visible=False) as column:
-        about = gradio.Dropdown([], label="What did it go by for")
+        about = gradio.Dropdown([], label="What to explain of the champion's answer")
         with gradio.Row():
             weigh = gradio.Button("What each word added", elem_id=f"weigh-{task}")
             look = gradio.Button("Attention heads, a second look", elem_id=f"look-{task}")

@@ -29,11 +29,8 @@ STAGES = (
     f"ingest task {TASK} data/raw/pydocs data/examples/{TASK} metrics/{TASK}.json",
     f"split {TASK} data/examples/{TASK} data/splits/{TASK}",
 )
-RECIPES = {"tagger": 2, "baseline": 3}  # the champion and the challenger, with a number for each
-TEXT = (
-    "Added the --max-retries option to pip download, and deprecated Session.close(), which the"
-    " DEBUG setting of urllib3.util had made raise a ConnectionError."
-)
+RECIPES = {"baseline": 2, "features": 3}  # the champion and the challenger, with a number for each
+TEXT = "OneToOneField fields also accept an optional parent_link argument."  # of the test set
 COLOURS = 96  # enough for a page, and a fifth of the bytes
 
 
