@@ -49,13 +49,21 @@ class Tab:
             champion = self.champion()
             item = _item(champion, texts)
             shown, answer = _asked(champion, item, "champion")
-            other = self.challenger()
-            if other is not None and other.lineage != champion.lineage:
-                shown += _asked(other, item, "challenger")[0]
         except StepError as error:
             return _sorry(error), NOTHING
+        shown += self._beside(champion, item)
         known = {"item": item, "answer": answer, "bundle": champion.bundle, "type": champion.type}
         return f'<div class="answers">{shown}</div>', known
+
+    def _beside(self, champion: Answerer, item: dict[str, str]) -> str:
+        """What the challenger answers, where there is another; its fault takes no answer away."""
+        try:
+            other = self.challenger()
+            if other is None or other.lineage == champion.lineage:
+                return ""
+            return _asked(other, item, "challenger")[0]
+        except StepError as error:
+            return _sorry(error)
 
 
 def mount(
@@ -65,11 +73,16 @@ def mount(
     token: str = "",
 ) -> FastAPI:
     """Put the page at ROOT of the app, and send `/` there; with a token a browser asks for it, as
-    the password of any user.
+    the password of any user. StepError where gradio is not installed.
     """
     os.environ.setdefault(ANALYTICS, "False")  # read when gradio is imported
-    import gradio
-
+    try:
+        import gradio
+    except ModuleNotFoundError:
+        raise StepError(
+            "the page needs gradio, which is not installed; run `pip install -c"
+            " infra/constraints.txt -e '.[serve]'`, or serve with --no-page"
+        ) from None
     around = {"/": _to_page, "/manifest.json": _manifest, "/favicon.ico": _icon}
     for address, answer in around.items():
         app.router.add_route(address, answer)  # no part of the API, nor of what it demands

@@ -1,6 +1,7 @@
 """The page without a browser: a view of every type, sentences, versions, doors that are shut."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,23 @@ def test_a_challenger_answers_beside_the_champion(tmp_path: Path) -> None:
         "challenger: version 4, recipe full",
     ]
     assert "challenger" not in tab(champion, champion).answer("a view")[0]
+
+
+def test_a_challenger_that_fails_takes_no_answer_away(tmp_path: Path) -> None:
+    def fails() -> Answerer:
+        raise StepError("the challenger's files are gone; run `dvc repro`")
+
+    champion = paged.made("tokens", tmp_path)
+    shown, known = page.Tab("tokens", lambda: champion, fails).answer("a view")
+    assert "champion: version 3" in shown
+    assert "files are gone" in shown
+    assert known
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(StepError, match="gradio, which is not installed; run `pip install"):
+        page.mount(FastAPI(), {}, {})
 
 
 def test_a_number_is_compared_with_those_of_the_test_set(tmp_path: Path) -> None:

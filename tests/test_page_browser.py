@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 
+from pipelines import page_examples
+from steps.core.files import write_rows
 from tests import paged
 from tests.browser import Page, absent, chromium
+from tests.test_attribution import planted
 
 pytestmark = pytest.mark.skipif(bool(absent()), reason=absent() or "Chromium is here")
 TEXT = "the field crash with a view"
@@ -39,9 +43,14 @@ CONTRAST = """(() => {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     room = tmp_path_factory.mktemp("page")
+    schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+    rows = [{"id": row["id"], "text": row["text"]} for row in planted(4)]
+    write_rows(room / page_examples.SPLITS / "tokens" / "test.parquet", rows, schema)
     asked = paged.made("question_answering", room / "asked")
-    with paged.served(paged.tiny(room), asked) as found:
-        yield f"{found}/page/"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(room)
+        with paged.served(paged.tiny(room), asked) as found:
+            yield f"{found}/page/"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +107,19 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     page.press("Space", " ")
     page.until("document.querySelector('#reasons-tokens .s5')")
     assert nameless(page) == []
+    assert page.errors() == []
+
+
+def test_an_example_of_the_test_set_is_chosen_by_keys(page: Page) -> None:
+    page.evaluate("document.querySelector('input[aria-label*=example]').focus()")
+    page.press("ArrowDown")
+    page.press("Enter", "\r")
+    page.until("document.querySelector('#text-tokens textarea').value")
+    text = page.evaluate("document.querySelector('#text-tokens textarea').value")
+    assert text in [row["text"] for row in planted(4)]
+    page.click("#ask-tokens")
+    page.until(MARK)
+    assert page.evaluate(f"{MARK}.firstChild.data") in text
     assert page.errors() == []
 
 
