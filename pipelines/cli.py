@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import checking_commands, server_commands, tracing_commands
+from pipelines import checking_commands, server_commands, serving_commands, tracing_commands
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -284,5 +284,6 @@ def _print_json(value: Any) -> None:
 
 
 server_commands.add(app)
+serving_commands.add(app)
 tracing_commands.add(app)
 checking_commands.add(app)
