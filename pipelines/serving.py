@@ -26,6 +26,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"description": "The body came too slowly"},
     413: {"description": "The body is too long"},
     415: {"description": "The body is not declared as JSON"},
+    431: {"description": "The headers are too long"},
     422: {"description": "The body is not what the task reads"},
     429: {"description": "Too many texts wait; try again after Retry-After seconds"},
     503: {"description": "The server stops"},
@@ -145,6 +146,9 @@ async def _unread(request: Request, error: Exception) -> Response:
     said = {
         "missing": f"{where} is missing; the fields are in /docs",
         "extra_forbidden": f"{where} is a field that this task does not read; leave it out",
+        "model_attributes_type": f"{where} is no object; the fields are in /docs",
+        "too_short": f"{where} is empty; send one item at least",
+        "too_long": f"{where} has too many; {first['msg'].partition(', not')[0].lower()}",
         "string_unicode": f"{where} has half a character (a lone surrogate); send whole ones",
     }
     message = said.get(first["type"], f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")

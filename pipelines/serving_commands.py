@@ -42,6 +42,7 @@ def serve(
     _require()
     from pipelines import serving_process
     from pipelines.serving import build
+    from pipelines.serving_door import Door
     from pipelines.serving_schemas import Limits
     from pipelines.serving_watch import Watch
 
@@ -50,8 +51,8 @@ def serve(
     serving, follow = serving_process.begin(tasks or [], bundle or [], Limits())
     app = build(serving)
     watch = Watch(serving, follow, shadow)
-    door = serving_process.door(app, serving, token, log_texts)
-    serving_process.run(door, serving, watch, host, port)
+    door = Door(app, serving, token, log_texts)
+    serving_process.run(serving_process.server(door, watch, host, port))
 
 
 def _require() -> None:

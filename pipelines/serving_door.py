@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines.serving_state import Serving, note
 
 OPEN = ("/healthz", "/readyz")  # for probes, which have no token
+HEADER_BYTES = 32_000
 IDENTITY = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -72,6 +73,9 @@ class Door:
             sentence = "this server asks for a token; send `Authorization: Bearer TOKEN`"
             asks = {"WWW-Authenticate": 'Basic realm="outplant", Bearer'}
             return problem(401, sentence, identity, **asks)
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+            sentence = f"the headers have more than {HEADER_BYTES:,} bytes; send fewer"
+            return problem(431, sentence, identity)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         predicts = scope["path"].startswith("/v1/") and scope["method"] == "POST"
         if predicts and kind != "application/json":

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,14 +20,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines import answering
 from pipelines.answering import Answerer
-from pipelines.serving_door import Door, problem
+from pipelines.serving_door import HEADER_BYTES, problem
 from pipelines.serving_schemas import Limits
 from pipelines.serving_state import Lines, Log, Serving, note, prove
 from pipelines.serving_watch import Watch
 from steps.core.entry import StepError
 
 TOKEN = "OUTPLANT_SERVE_TOKEN"
-HEADER_BYTES = 32_000
 
 
 def token(host: str) -> str:
@@ -122,6 +122,9 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         kinds = (signal.SIGTERM, signal.SIGINT)
         before = {kind: signal.signal(kind, self.handle_exit) for kind in kinds}
         try:
@@ -149,8 +152,9 @@ class Server(uvicorn.Server):
         note("stopped")
 
 
-def run(app: ASGIApp, serving: Serving, watch: Watch, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C; StepError where nothing listens there."""
+def server(app: ASGIApp, watch: Watch, host: str, port: int) -> Server:
+    """A server that is not begun yet."""
+    serving = watch.serving
     config = uvicorn.Config(
         app,
         host=host,
@@ -163,11 +167,16 @@ def run(app: ASGIApp, serving: Serving, watch: Watch, host: str, port: int) -> N
         timeout_graceful_shutdown=int(serving.limits.seconds) + 1,
         lifespan="on",
     )
-    server = Server(config, serving, watch)
+    return Server(config, serving, watch)
+
+
+def run(made: Server) -> None:
+    """Serve until SIGTERM or Ctrl-C; StepError where the address cannot be had."""
     try:
-        server.run()
+        made.run()
     except SystemExit:
-        raise StepError(f"port {port} of {host} cannot be had; name another with --port") from None
+        where = f"port {made.config.port} of {made.config.host}"
+        raise StepError(f"{where} cannot be had; name another with --port") from None
 
 
 def logs() -> None:
@@ -178,8 +187,3 @@ def logs() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
-
-
-def door(app: ASGIApp, serving: Serving, token: str, texts: bool) -> Door:
-    """Put the door before an application."""
-    return Door(app, serving, token, texts)
