@@ -24,13 +24,15 @@ import pytest
 from pipelines import answering, promotion, registry
 from pipelines.answering import Answerer
 from pipelines.serving import build
-from pipelines.serving_process import run, server
+from pipelines.serving_process import begin, run, server
 from pipelines.serving_schemas import Limits
 from pipelines.serving_state import Serving, prove
+from pipelines.serving_threads import fastest
 from pipelines.serving_watch import Watch
 from steps.core.entry import StepError
 from tests import tiny_project
 from tests.servers import ROOT, free_port
+from tests.servers import running as serving_elsewhere
 from tests.serving import bundled, running, until
 from tests.tiny_project import STRONG, TASK, WEAK
 
@@ -155,6 +157,30 @@ def test_promotion_and_rollback_under_load_fail_no_request(project):
         assert serving[TASK].version == 1
         gc.collect()
         assert old() is None  # it was let go
+
+
+def test_without_a_name_all_champions_are_served_and_followed(project, bundle, monkeypatch):
+    serving, follow = begin([], [], Limits())
+    assert (follow, serving[TASK].version, serving[TASK].recipe) == ([TASK], 1, "baseline")
+    serving.close()
+    alone, follow = begin([], [bundle], Limits())
+    assert (follow, alone[TASK].version) == ([], None)
+    alone.close()
+    with pytest.raises(StepError, match=f"{TASK} is given twice"):
+        begin([TASK], [bundle], Limits())
+    with pytest.raises(StepError, match="cooking has no champion; run `outplant promote cooking`"):
+        begin(["cooking"], [], Limits())
+
+
+def test_the_number_of_threads_is_one_that_was_measured(model):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert fastest([model]) in (1, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_version_that_fails_its_self_test_is_refused_and_the_old_one_stays(project, monkeypatch):
@@ -352,3 +378,20 @@ def test_texts_are_logged_only_where_asked_for(model, caplog):
     assert line["rows"] == BODY["items"]
     assert asyncio.iscoroutinefunction(door.__call__)
     serving.close()
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_same_version_and_writes_its_dockerfile(project):
+    port, found = free_port(), str(Path(sys.executable).parent)
+    settings = {"PYTHONPATH": str(ROOT), "PATH": f"{found}:{os.environ['PATH']}"}
+    settings["MLFLOW_TRACKING_URI"] = f"sqlite:///{project}/mlflow.db"
+    model = ["-m", f"models:/{TASK}@champion", "--env-manager", "local"]
+    command = ["mlflow", "models", "serve", *model, "--port", str(port)]
+    with serving_elsewhere(command, project / "served", settings, f"http://127.0.0.1:{port}/ping"):
+        texts = [item["text"] for item in BODY["items"]]
+        said = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": texts})
+        assert said.status_code == 200, said.text
+        assert said.json() == {"predictions": answering.load(TASK).answer(BODY["items"])}
+    written = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", *model]
+    subprocess.run([*written, "-d", "image"], env=os.environ | settings, check=True)
+    assert "FROM" in Path("image/Dockerfile").read_text()
