@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 from pipelines.answering import Answerer, Row
 
+BEGIN = 64  # tokens that could be read while another batch is begun
+ROWS = 32  # what a predictor reads at once
+
 
 class Full(Exception):
     """So many rows wait that no more are taken."""
@@ -43,6 +46,7 @@ class Turn:
     """What is answered at once: (job, number of the row)."""
 
     parts: list[tuple[Job, int]] = field(default_factory=list)
+    costs: list[int] = field(default_factory=list)
     model: Answerer | None = None
 
     @property
@@ -55,6 +59,28 @@ class Turn:
             return True
         first = self.parts[0][0]
         return model is self.model and (job is first or not (job.alone or first.alone))
+
+    def answers(self) -> list[Row]:
+        """In the order of the parts; rows of about one length are read at once."""
+        found: dict[int, Row] = {}
+        for group in level(self.costs):
+            rows = [self.parts[at][0].rows[self.parts[at][1]] for at in group]
+            assert self.model is not None
+            found.update(zip(group, self.model.answer(rows), strict=True))
+        return [found[at] for at in range(len(self.parts))]
+
+
+def level(costs: list[int]) -> list[list[int]]:
+    """Group rows, by number, so that little is read of what fills each up to the longest."""
+    groups: list[list[int]] = []
+    filled = longest = 0
+    for at in sorted(range(len(costs)), key=lambda at: -costs[at]):
+        filled += longest - costs[at]
+        if not groups or filled > BEGIN or len(groups[-1]) == ROWS:
+            groups.append([])
+            filled, longest = 0, costs[at]
+        groups[-1].append(at)
+    return groups
 
 
 @dataclass(eq=False)
@@ -101,9 +127,9 @@ class Lane:
                 break
             turn.model = job.model = model
             turn.parts.append(self.waiting.popleft())
-            spent += model.cost(job.rows[place])
-        rows = [job.rows[place] for job, place in turn.parts]
-        return turn.model.answer(rows) if turn.model else []
+            turn.costs.append(model.cost(job.rows[place]))
+            spent += turn.costs[-1]
+        return turn.answers()
 
     def _finish(self, turn: Turn, done: "asyncio.Future[list[Row]]") -> None:
         self.busy = False

@@ -18,7 +18,7 @@ class Limits:
     texts: int = 256
     characters: int = 200_000
     waiting: int = 1024
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     seconds: float = 30.0
     body_seconds: float = 10.0
     poll_seconds: float = 5.0

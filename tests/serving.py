@@ -53,8 +53,7 @@ def running(
 ) -> Iterator[tuple[str, Serving]]:
     """Serve on a free port of this machine, in a thread."""
     serving = Serving(limits or Limits(), log)
-    for model in models:
-        serving.add(model)
+    list(map(serving.add, models))  # a loop would keep the last
     watch = Watch(serving, follow or [], shadow)
     made = server(Door(build(serving), serving, token), watch, "127.0.0.1", 0)
     thread = threading.Thread(target=made.run)

@@ -24,6 +24,7 @@ import pytest
 from pipelines import answering, promotion, registry
 from pipelines.answering import Answerer
 from pipelines.serving import build
+from pipelines.serving_lane import level
 from pipelines.serving_process import begin, run, server
 from pipelines.serving_schemas import Limits
 from pipelines.serving_state import Serving, prove
@@ -36,7 +37,7 @@ from tests.servers import running as serving_elsewhere
 from tests.serving import bundled, running, until
 from tests.tiny_project import STRONG, TASK, WEAK
 
-BODY = {"items": [{"text": "documentation of the cache"}]}
+BODY = {"items": [{"text": "documentation"}]}
 QUICK = Limits(poll_seconds=0.05)
 Heard = list[tuple[str, int | None, list[dict[str, Any]], list[dict[str, Any]], float]]
 
@@ -273,7 +274,7 @@ def test_a_text_that_breaks_the_model_spoils_no_request_beside_it(slow):
 
 def test_rows_that_wait_are_answered_together_up_to_the_budget_of_tokens(slow):
     sizes: list[int] = []
-    with running([slow], Limits(batch_tokens=24)) as (url, serving):
+    with running([slow], Limits(batch_tokens=13)) as (url, serving):
         serving.lanes[TASK].told = sizes.append
         first = after(post, url)
         assert slow.predictor.began.wait(60)
@@ -281,7 +282,20 @@ def test_rows_that_wait_are_answered_together_up_to_the_budget_of_tokens(slow):
         until(lambda: len(serving.lanes[TASK].waiting) == 5)
         slow.predictor.let.set()
         assert {one.result().status_code for one in [first, *rest]} == {200}
-    assert sizes == [1, 4, 1]  # 7 tokens each, as a bundle without a tokenizer counts
+    assert sizes == [1, 4, 1]  # 4 tokens each, as a bundle without a tokenizer counts
+
+
+@pytest.mark.parametrize(
+    ("costs", "groups"),
+    [
+        ([], []),
+        ([5], [[0]]),
+        ([40, 224, 41, 200, 42], [[1, 3], [4, 2, 0]]),
+        ([10] * 40, [[*range(32)], [*range(32, 40)]]),
+    ],
+)
+def test_rows_of_about_one_length_are_read_at_once(costs, groups):
+    assert level(costs) == groups
 
 
 def raw(url: str) -> socket.socket:
@@ -301,7 +315,7 @@ def test_slow_clients_and_dropped_connections_harm_nobody(model):
             with raw(url) as line:
                 line.sendall(f"{head}content-length: {len(whole)}\r\n\r\n".encode() + whole)
         assert [post(url).status_code for _ in range(20)] == [200] * 20
-        said = half[0].recv(4096)
+        said = b"".join(iter(lambda: half[0].recv(4096), b""))
         assert said.startswith(b"HTTP/1.1 408")
         assert b"did not come within 1 seconds" in said
         for line in half:
