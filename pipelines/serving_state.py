@@ -127,19 +127,24 @@ class Serving(Mapping[str, Answerer]):
         else:
             self.shadows[task] = beside(self.lanes[task], model)
 
+    def challenger(self, task: str) -> Answerer | None:
+        """The model that answers beside a task's champion, if there is one."""
+        lane = self.shadows.get(task)
+        return lane.model if lane else None
+
     def served(self) -> list[Served]:
         """Describe each task."""
         return [self._served(task, model) for task, model in self.items()]
 
     def _served(self, task: str, model: Answerer) -> Served:
-        beside = self.shadows.get(task)
+        other = self.challenger(task)
         return Served(
             task=task,
             type=model.type,
             inputs=list(model.inputs),
             version=model.version,
             recipe=model.recipe,
-            challenger=beside.model.version if beside else None,
+            challenger=other.version if other else None,
         )
 
     async def ask(self, task: str, rows: list[Row], gone: "asyncio.Future[Any]") -> Job:

@@ -33,8 +33,8 @@ class Watch:
         """See where a task's aliases point, once."""
         await self._follow(task, CHAMPION, self.serving[task].version, self.serving.swap)
         if self.shadow:
-            lane = self.serving.shadows.get(task)
-            now = lane.model.version if lane else None
+            other = self.serving.challenger(task)
+            now = other.version if other else None
             await self._follow(task, CHALLENGER, now, self._challenge)
 
     def _challenge(self, model: Answerer) -> None:
