@@ -1,9 +1,10 @@
 """One loaded bundle that answers: what the API, the page and batches of rows ask."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from steps.core.entry import StepError
@@ -16,7 +17,10 @@ LETTERS = 4  # characters of a token, where a bundle has no tokenizer
 
 @dataclass(frozen=True, eq=False)
 class Answerer:
-    """`version`: its number in the registry, None of a folder; `type`: its task type's name."""
+    """`version`: its number in the registry, None of a folder; `type`: its task type's name.
+
+    `lock`: is held while it answers, for tokenizers keep a state; who looks inside takes it too.
+    """
 
     task: str
     type: str
@@ -25,6 +29,7 @@ class Answerer:
     lineage: str
     bundle: Path
     predictor: Any  # steps.transfer.checkpoints.Predictor
+    lock: Any = field(default_factory=Lock)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -34,7 +39,8 @@ class Answerer:
 
     def answer(self, rows: Sequence[Row]) -> list[Row]:
         """Predict as `evaluate` and `outplant predict` do; StepError names a row without a text."""
-        found: list[Row] = self.predictor.predict(list(rows))
+        with self.lock:
+            found: list[Row] = self.predictor.predict(list(rows))
         return found
 
     def cost(self, row: Row) -> int:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import checking_commands, server_commands, tracing_commands, using_commands
+from pipelines import (
+    checking_commands,
+    server_commands,
+    serving_commands,
+    tracing_commands,
+    using_commands,
+)
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -276,6 +282,7 @@ def _print_json(value: Any) -> None:
 
 
 server_commands.add(app)
+serving_commands.add(app)
 tracing_commands.add(app)
 checking_commands.add(app)
 using_commands.add(app)

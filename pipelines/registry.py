@@ -91,6 +91,15 @@ def aliased(task: str, alias: str) -> Version | None:
         return versions.aliased(client, task, alias)
 
 
+def champions() -> list[str]:
+    """Names of the tasks of this project that have a champion."""
+    if connection.unused():
+        return []
+    with _client() as client:
+        known = versions.models(client)
+        return sorted(m.name for m in known if CHAMPION in m.aliases and versions.MARK in m.tags)
+
+
 def crown(found: Version) -> None:
     """Move the champion's alias; the record has been written before."""
     with _client() as client:
