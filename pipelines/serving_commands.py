@@ -1,4 +1,4 @@
-"""The command of `outplant` that serves champions: as an API."""
+"""The command of `outplant` that serves champions: as an API, and as a page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def add(app: typer.Typer) -> None:
     app.command()(serve)
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - the options of a command
     tasks: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TASK]...", help="By default all with a champion."),
@@ -30,17 +30,22 @@ def serve(
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Let challengers answer, too, for the log alone.")
     ] = False,
+    no_page: Annotated[bool, typer.Option("--no-page", help="The API alone.")] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Keep requests there, as Parquet, personal data masked.")
+    ] = None,
     log_texts: Annotated[
         bool, typer.Option("--log-texts", help="Write what was asked into the log.")
     ] = False,
 ) -> None:
-    """Serve champions: POST /v1/TASK/predict, /docs, /healthz, /readyz, /metrics.
+    """Serve champions: POST /v1/TASK/predict, /docs, /healthz, /readyz, /metrics, a page at /page/.
 
     When `champion` moves, the new one takes over without a failed request. Its log is JSON lines on
     stderr, without texts.
     """
     _require()
     from pipelines import serving_process
+    from pipelines.request_log import RequestLog
     from pipelines.serving import build
     from pipelines.serving_door import Door
     from pipelines.serving_schemas import Limits
@@ -50,9 +55,20 @@ def serve(
     serving_process.logs()
     serving, follow = serving_process.begin(tasks or [], bundle or [], Limits())
     app = build(serving)
+    if not no_page:
+        from pipelines import serving_page
+
+        app = serving_page.mount(app, serving, follow)
+    types = {task: model.type for task, model in serving.items()}
+    kept = RequestLog(log, types) if log else None
+    serving.log = kept
     watch = Watch(serving, follow, shadow)
     door = Door(app, serving, token, log_texts)
-    serving_process.run(serving_process.server(door, watch, host, port))
+    try:
+        serving_process.run(serving_process.server(door, watch, host, port))
+    finally:
+        if kept:
+            kept.close()
 
 
 def _require() -> None:

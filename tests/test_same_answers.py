@@ -107,6 +107,30 @@ def by_transformers(project: Path, rows: Rows) -> list[dict[str, Any]]:
     return said
 
 
+def by_api(project: Path, rows: Rows) -> list[dict[str, Any]]:
+    """`POST /v1/TASK/predict` of a server on this machine."""
+    import httpx
+
+    from tests.serving import running
+
+    with running([load_answerer(TASK)]) as (address, _):
+        items = [{"text": row["text"]} for row in rows]
+        found = httpx.post(f"{address}/v1/{TASK}/predict", json={"items": items}, timeout=60)
+        said = found.raise_for_status().json()
+    assert said["version"] == 1
+    answers: list[dict[str, Any]] = said["answers"]
+    return answers
+
+
+def by_page(project: Path, rows: Rows) -> list[dict[str, Any]]:
+    """What the page's tab has in hand when it draws an answer."""
+    from pipelines.page import Tab
+
+    model = load_answerer(TASK)
+    tab = Tab(TASK, lambda: model, lambda: None)
+    return [tab.answer(row["text"])[1]["answer"] for row in rows]
+
+
 WAYS: dict[str, Way] = {
     "evaluate": by_evaluate,
     "predict lines": by_lines,
@@ -114,6 +138,8 @@ WAYS: dict[str, Way] = {
     "predict parquet": by_parquet,
     "mlflow": by_mlflow,
     "answerer": by_answerer,
+    "api": by_api,
+    "page": by_page,
     "export": by_transformers,
 }
 
