@@ -15,6 +15,7 @@ from pipelines.answering import Answerer, Row
 
 BEGIN = 64  # tokens that could be read while another batch is begun
 ROWS = 32  # what a predictor reads at once
+FITS = 512  # tokens a CPU reads at once: of 2,048 each takes twice as long (caches)
 
 
 class Full(Exception):
@@ -63,20 +64,26 @@ class Turn:
     def answers(self) -> list[Row]:
         """In the order of the parts; rows of about one length are read at once."""
         found: dict[int, Row] = {}
-        for group in level(self.costs):
+        from steps.transfer.loop import device
+
+        fits = FITS if device().type == "cpu" else ROWS * max(self.costs, default=0)
+        for group in level(self.costs, fits):
             rows = [self.parts[at][0].rows[self.parts[at][1]] for at in group]
             assert self.model is not None
             found.update(zip(group, self.model.answer(rows), strict=True))
         return [found[at] for at in range(len(self.parts))]
 
 
-def level(costs: list[int]) -> list[list[int]]:
-    """Group rows, by number, so that little is read of what fills each up to the longest."""
+def level(costs: list[int], fits: int) -> list[list[int]]:
+    """Group rows, by number, so that little is read of what fills each up to the longest, and of
+    all no more tokens than `fits`, but for a row that has more by itself.
+    """
     groups: list[list[int]] = []
     filled = longest = 0
     for at in sorted(range(len(costs)), key=lambda at: -costs[at]):
         filled += longest - costs[at]
-        if not groups or filled > BEGIN or len(groups[-1]) == ROWS:
+        count = len(groups[-1]) + 1 if groups else 0
+        if not groups or filled > BEGIN or count > ROWS or count * longest > fits:
             groups.append([])
             filled, longest = 0, costs[at]
         groups[-1].append(at)
