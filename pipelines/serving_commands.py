@@ -7,6 +7,22 @@ import typer
 
 from steps.core.entry import StepError
 
+Tasks = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TASK]...", help="By default all with a champion."),
+]
+Bundles = Annotated[
+    list[Path] | None, typer.Option(help="A folder with a bundle; no registry is asked.")
+]
+Host = Annotated[str, typer.Option(help="Beyond this machine: OUTPLANT_SERVE_TOKEN.")]
+Shadow = Annotated[
+    bool, typer.Option("--shadow", help="Let challengers answer, too, for the log alone.")
+]
+NoPage = Annotated[bool, typer.Option("--no-page", help="The API alone.")]
+LogFolder = Annotated[
+    Path | None, typer.Option(help="Keep requests there, as Parquet, personal data masked.")
+]
+LogTexts = Annotated[bool, typer.Option("--log-texts", help="Write what was asked into the log.")]
 EXTRA = "pip install -c infra/constraints.txt -e '.[serve]'"
 
 
@@ -16,27 +32,14 @@ def add(app: typer.Typer) -> None:
 
 
 def serve(  # noqa: PLR0913, PLR0917 - the options of a command
-    tasks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TASK]...", help="By default all with a champion."),
-    ] = None,
-    bundle: Annotated[
-        list[Path] | None, typer.Option(help="A folder with a bundle; no registry is asked.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Beyond this machine: OUTPLANT_SERVE_TOKEN.")] = (
-        "127.0.0.1"
-    ),
+    tasks: Tasks = None,
+    bundle: Bundles = None,
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Let challengers answer, too, for the log alone.")
-    ] = False,
-    no_page: Annotated[bool, typer.Option("--no-page", help="The API alone.")] = False,
-    log: Annotated[
-        Path | None, typer.Option(help="Keep requests there, as Parquet, personal data masked.")
-    ] = None,
-    log_texts: Annotated[
-        bool, typer.Option("--log-texts", help="Write what was asked into the log.")
-    ] = False,
+    shadow: Shadow = False,
+    no_page: NoPage = False,
+    log: LogFolder = None,
+    log_texts: LogTexts = False,
 ) -> None:
     """Serve champions: POST /v1/TASK/predict, /docs, /healthz, /readyz, /metrics, a page at /page/.
 
@@ -45,11 +48,8 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     _require()
     from pipelines import serving_process
-    from pipelines.request_log import RequestLog
     from pipelines.serving import build
-    from pipelines.serving_door import Door
     from pipelines.serving_schemas import Limits
-    from pipelines.serving_watch import Watch
 
     token = serving_process.token(host)
     serving_process.logs()
@@ -59,16 +59,8 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of a command
         from pipelines import serving_page
 
         app = serving_page.mount(app, serving, follow)
-    types = {task: model.type for task, model in serving.items()}
-    kept = RequestLog(log, types) if log else None
-    serving.log = kept
-    watch = Watch(serving, follow, shadow)
-    door = Door(app, serving, token, log_texts)
-    try:
-        serving_process.run(serving_process.server(door, watch, host, port))
-    finally:
-        if kept:
-            kept.close()
+    with serving_process.kept(serving, log):
+        serving_process.listen(app, serving, (follow, shadow), (host, port), (token, log_texts))
 
 
 def _require() -> None:

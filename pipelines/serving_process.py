@@ -20,7 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines import answering
 from pipelines.answering import Answerer
-from pipelines.serving_door import HEADER_BYTES, problem
+from pipelines.request_log import RequestLog
+from pipelines.serving_door import HEADER_BYTES, Door, problem
 from pipelines.serving_schemas import Limits
 from pipelines.serving_state import Lines, Log, Serving, note, prove
 from pipelines.serving_watch import Watch
@@ -167,6 +168,36 @@ def server(app: ASGIApp, watch: Watch, host: str, port: int) -> Server:
         lifespan="on",
     )
     return Server(config, serving, watch)
+
+
+@contextlib.contextmanager
+def kept(serving: Serving, folder: Path | None) -> Iterator[None]:
+    """Keep what is asked in a folder, where one is named."""
+    if folder is None:
+        yield
+        return
+    log = RequestLog(folder, {task: model.type for task, model in serving.items()})
+    serving.log = log
+    try:
+        yield
+    finally:
+        log.close()
+
+
+def listen(
+    app: ASGIApp,
+    serving: Serving,
+    followed: tuple[list[str], bool],
+    at: tuple[str, int],
+    shown: tuple[str, bool],
+) -> None:
+    """Serve until the end.
+
+    followed: tasks whose aliases are watched, and whether challengers answer too; at: host, port;
+    shown: the token that is asked for, and whether texts are in the lines of the log.
+    """
+    watch = Watch(serving, *followed)
+    run(server(Door(app, serving, *shown), watch, *at))
 
 
 def run(made: Server) -> None:
