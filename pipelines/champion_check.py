@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import champion_before, connection, registry, stages
+from pipelines import champion_before, connection, registry, request_log, stages
 from pipelines.champion_before import Before, Say
 from pipelines.facts import SPLITS
 from pipelines.reevaluation import compared, fresh
@@ -30,6 +30,7 @@ Row = Mapping[str, Any]
 Rows = Sequence[Row]
 Figures = dict[str, Any]
 LEVEL = 0.05
+LENGTH, LENGTH_FIELD = "length", "text"  # the one kind of slice that a text alone has
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,37 @@ def check(task: str, say: Say) -> Figures:
     StepError where there is no champion, or a stage fails.
     """
     params = load()
+    found = _champion(task, params)
+    update(task, say)
+    before = champion_before.read(found, say)
+    return examine(before, read_references(SPLITS / task, "test"), params)
+
+
+def check_requests(task: str, folder: Path, say: Say) -> Figures:
+    """Say how what a service was asked differs from what its champion learnt from.
+
+    The newest of the log's rows are predicted anew, so that confidences are as they were
+    registered; nobody knows what is right of them, so that there is no metric.
+    """
+    params = load()
+    found = _champion(task, params)
+    rows = request_log.read(folder, task, found.number, shift.MOST)
+    before = champion_before.read(found, say)
+    train, test = before.part("train"), before.part("test")
+    kinds = [LENGTH] if LENGTH_FIELD in rows[0] else []
+    newest = Newest(rows, predict(before, rows), kinds)
+    moved = drift(before, newest, (train, test) if train and test else None, params)
+    whens = [row["when"].isoformat(timespec="minutes") for row in (rows[-1], rows[0])]
+    asked = {"rows": len(rows), "from": whens[0], "until": whens[1]}
+    return _about(found) | {"requests": asked} | moved | {"lacking": before.lacking}
+
+
+def _champion(task: str, params: Params) -> Version:
     choose(task, params.tasks, "task")
     found = None if connection.unused() else registry.champion(task)
     if found is None:
         raise StepError(f"{task} has no champion; run `outplant promote {task}`")
-    update(task, say)
-    before = champion_before.read(found, say)
-    return examine(before, read_references(SPLITS / task, "test"), params)
+    return found
 
 
 def update(task: str, say: Say) -> None:

@@ -19,14 +19,24 @@ COLUMNS = ("task", "champion", "metric", "now", "registered", "it is", "texts", 
 Figures = dict[str, Any]
 
 
-def check(task: str, say: Say, warn: Callable[[str], None]) -> Figures:
-    """Check a task's champion; write and log what was found.
+def check(
+    task: str, say: Say, warn: Callable[[str], None], requests: Path | None = None
+) -> Figures:
+    """Check a task's champion, on the newest data or a log of requests; write and log the figures.
 
     StepError where there is no champion, or a stage fails; a tracker that is down costs a warning.
     """
-    found = champion_check.check(task, say)
+    if requests:
+        found, page = champion_check.check_requests(task, requests, say), "requests.html"
+    else:
+        found, page = champion_check.check(task, say), "check.html"
+    return _kept(found, CHECKS / task / page, warn)
+
+
+def _kept(found: Figures, page: Path, warn: Callable[[str], None]) -> Figures:
+    """Write it as JSON and as a page, and log it."""
+    task = found["task"]
     found["when"] = datetime.now(UTC).isoformat(timespec="seconds")
-    page = CHECKS / task / "check.html"
     write_json(page.with_suffix(".json"), found)
     write_text(page, check_page.render(found))
     if found["lacking"]:
@@ -44,11 +54,7 @@ def figures(found: Figures) -> dict[str, float]:
     labels, sure = found["predictions"]["labels"] or {}, found["predictions"]["confidence"]
     vocabulary = found["inputs"]["vocabulary"] if found["inputs"] else {}
     named = {
-        "score": found["now"]["value"],
-        "score_low": found["now"]["low"],
-        "score_high": found["now"]["high"],
-        "items": found["items"]["now"],
-        **{name: (found["difference"] or {}).get(name) for name in ("difference", "low", "high")},
+        **_scores(found),
         "texts_auc": told.get("value"),
         "texts_p": found["inputs"]["p"] if found["inputs"] else None,
         "unseen_words": vocabulary.get("unseen", [None])[-1],
@@ -57,11 +63,31 @@ def figures(found: Figures) -> dict[str, float]:
         "confidence_gap": sure["value"],
         "confidence_p": sure["p"],
     }
-    return {name: float(value) for name, value in named.items() if value is not None}
+    start = "requests_" if "requests" in found else ""
+    return {start + name: float(value) for name, value in named.items() if value is not None}
+
+
+def _scores(found: Figures) -> Figures:
+    if "requests" in found:
+        return {"rows": found["requests"]["rows"]}
+    return {
+        "score": found["now"]["value"],
+        "score_low": found["now"]["low"],
+        "score_high": found["now"]["high"],
+        "items": found["items"]["now"],
+        **{name: (found["difference"] or {}).get(name) for name in ("difference", "low", "high")},
+    }
 
 
 def line(found: Figures) -> str:
     """Say in a line what a check has found."""
+    if "requests" in found:
+        asked, moved = found["requests"], check_page.most_moved(found)
+        return (
+            f"{found['task']}: version {found['version']} ({found['recipe']}) was asked "
+            f"{asked['rows']} texts since {asked['from'][:10]}; texts: {texts(found)}{moved}; "
+            f"predictions: {predictions(found)}"
+        )
     now, test = found["now"], found["registered"]
     return (
         f"{found['task']}: version {found['version']} ({found['recipe']}) is {found['verdict']}: "
@@ -88,6 +114,13 @@ def predictions(found: Figures) -> str:
 
 def cells(found: Figures) -> tuple[str, ...]:
     """Write a check as text, one cell a column."""
+    if "requests" in found:
+        return (
+            found["task"],
+            f"version {found['version']} ({found['recipe']})",
+            *("requests", str(found["requests"]["rows"]), "", "no metric"),
+            *(texts(found), predictions(found)),
+        )
     now, test = found["now"], found["registered"]
     return (
         found["task"],
@@ -117,6 +150,7 @@ def show(found: Sequence[Figures], out: TextIO) -> None:
 
 def markdown(found: Figures) -> str:
     """Write a check as Markdown, for Prefect's artifact."""
+    page = "requests.html" if "requests" in found else "check.html"
     pairs = zip(COLUMNS, cells(found), strict=True)
     rows = [f"| {name} | {value} |" for name, value in pairs]
     return "\n".join(
@@ -126,7 +160,7 @@ def markdown(found: Figures) -> str:
             "| what | found |",
             "|---|---|",
             *rows,
-            f"| page | `{CHECKS / found['task'] / 'check.html'}` |",
+            f"| page | `{CHECKS / found['task'] / page}` |",
         ]
     )
 

@@ -38,6 +38,14 @@ def render(found: Figures) -> str:
 
 def headline(found: Figures) -> str:
     """What was found, in four sentences."""
+    if "requests" in found:
+        asked = found["requests"]
+        first = (
+            f"The champion was asked {asked['rows']} texts from {asked['from'][:10]} to "
+            f"{asked['until'][:10]}; what is right of them nobody has said, so that there is no "
+            "metric."
+        )
+        return f"{first} {_inputs(found)} {_predictions(found)}"
     now, test, title = found["now"], found["registered"], found["metric_title"]
     said = {
         "better": "better than when it was registered",
@@ -66,9 +74,14 @@ def _inputs(found: Figures) -> str:
         return f"Whether the texts have moved can't be told: {told['why']}."
     if found["inputs_verdict"] == "not shown":
         return "That the texts have moved is not shown."
-    slices = [row for row in found["inputs"]["slices"] if row["moved"]]
-    most = f", most of all {slices[0]['kind']} {slices[0]['slice']}" if slices else ""
-    return f"The texts have moved{most}: a classifier tells new from old (AUC {told['value']:.2f})."
+    by = f"a classifier tells new from old (AUC {told['value']:.2f})"
+    return f"The texts have moved{most_moved(found)}: {by}."
+
+
+def most_moved(found: Figures) -> str:
+    """Name the slice of the texts that moved most, in a clause; nothing where none is shown to."""
+    slices = [row for row in (found["inputs"] or {"slices": []})["slices"] if row["moved"]]
+    return f", most of all {slices[0]['kind']} {slices[0]['slice']}" if slices else ""
 
 
 def _predictions(found: Figures) -> str:
@@ -80,6 +93,8 @@ def _predictions(found: Figures) -> str:
 
 def _differences(found: Figures) -> str:
     rows: list[Row] = []
+    if "requests" in found:
+        return ""
     if found["difference"]:
         rows.append(("all items", found["difference"], "winner"))
     rows += [

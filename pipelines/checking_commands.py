@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,11 +19,18 @@ def add(app: typer.Typer) -> None:
     app.command()(champion_check)
 
 
-def champion_check(task: Task = "", as_json: AsJson = False) -> None:
+def champion_check(
+    task: Task = "",
+    requests: Annotated[
+        Path | None, typer.Option(help="A log of `outplant serve --log`, in place of the test set.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Hold the champion against the newest data: its metric, and what of texts and answers moved.
 
     Runs what is stale up to the task's split, trains nothing, moves nothing; writes
-    checks/TASK/check.html. Exit status: 0, 3 where a champion is shown worse, 1 for an error.
+    checks/TASK/check.html, of requests requests.html. Exit status: 0, 3 where a champion is shown
+    worse, 1 for an error.
     """
     from pipelines import champion_check as checking
     from pipelines import champion_report
@@ -33,7 +41,7 @@ def champion_check(task: Task = "", as_json: AsJson = False) -> None:
     found, failed = [], False
     for name in tasks:
         try:
-            found.append(champion_report.check(name, _tell, _warn))
+            found.append(champion_report.check(name, _tell, _warn, requests))
         except StepError as error:  # of one task; the others are checked all the same
             _tell(f"error: {' '.join(str(error).split())}")
             failed = True
@@ -41,7 +49,7 @@ def champion_check(task: Task = "", as_json: AsJson = False) -> None:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         champion_report.show(found, sys.stdout)
-    worse = any(one["verdict"] == "worse" for one in found)
+    worse = any(one.get("verdict") == "worse" for one in found)
     raise typer.Exit(1 if failed else WORSE if worse else 0)
 
 

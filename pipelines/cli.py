@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import checking_commands, server_commands, tracing_commands
+from pipelines import (
+    checking_commands,
+    server_commands,
+    serving_commands,
+    tracing_commands,
+    using_commands,
+)
 from steps.core.entry import OFFLINE, StepError
 
 if TYPE_CHECKING:
@@ -260,15 +266,6 @@ def history(
         typer.echo(f"no champion of {task} yet; `outplant promote {task}` makes one", err=True)
 
 
-@app.command()
-def predict(task: Task) -> None:
-    """Read JSON lines with a `text` from stdin; write them with the champion's predictions."""
-    from pipelines import prediction
-
-    for line in prediction.predict(task, prediction.arriving(sys.stdin)):
-        print(line, flush=True)
-
-
 def _tell(outcome: "Outcome", as_json: bool) -> None:
     """Print what a promotion or a rollback came to; exit by its verdict where nothing moved."""
     if as_json:
@@ -285,5 +282,7 @@ def _print_json(value: Any) -> None:
 
 
 server_commands.add(app)
+serving_commands.add(app)
 tracing_commands.add(app)
 checking_commands.add(app)
+using_commands.add(app)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from steps.core.entry import StepError
-from steps.core.params import choose, load
 
 BATCH = 32  # texts that a model sees at once
 SILENT_SECONDS = 0.2  # of the input, after which what has come is answered
@@ -36,13 +35,13 @@ def arriving(stream: TextIO) -> Iterator[str | None]:
         yield rest.decode(errors="surrogateescape")
 
 
-def predict(task: str, lines: Iterable[str | None]) -> Iterator[str]:
+def predict(task: str, lines: Iterable[str | None], which: str = "champion") -> Iterator[str]:
     """Add a prediction to each line, in batches as they come; StepError names a bad line."""
     from pipelines import registry
+    from pipelines.chosen import chosen
     from steps.transfer.checkpoints import load_predictor
 
-    choose(task, load().tasks, "task")
-    predictor = load_predictor(registry.champion_bundle(task))
+    predictor = load_predictor(registry.files(chosen(task, which))[0])
     for batch in batches(lines, predictor.type.INPUTS):
         said_of = predictor.predict([item for _, item in batch])
         for (number, item), said in zip(batch, said_of, strict=True):

@@ -9,6 +9,7 @@ that a second try finds what the first has done.
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect import State, flow, get_run_logger, task
@@ -95,18 +96,19 @@ def rollback(task: str, reason: str, to: int | None = None) -> State[Any]:
 
 
 @flow(name="champion-check", persist_result=False)
-def champion_check(task: str = "") -> State[Any]:
+def champion_check(task: str = "", requests: str = "") -> State[Any]:
     """Hold champions against the newest data: their metric, and what of texts and answers moved.
 
     Nothing is trained and nothing moves; stages of DVC up to the task's split are run where stale.
 
     Args:
         task: A task of params.yaml; without, all that have a champion.
+        requests: The folder of a log of requests, to look at in place of the test set.
     """
-    return told(lambda: _check_all(task))
+    return told(lambda: _check_all(task, requests))
 
 
-def _check_all(task: str) -> State[Any]:
+def _check_all(task: str, requests: str) -> State[Any]:
     logger = get_run_logger()
     tasks = [task] if task else asked("champions", checking.champions)
     if not tasks:
@@ -115,12 +117,16 @@ def _check_all(task: str) -> State[Any]:
     found, errors = [], []
     for one in tasks:
         try:
-            found.append(_checked(one))
+            found.append(_checked(one, requests))
         except StepError as error:  # the other champions are looked at all the same
             logger.error("%s", error)
             errors.append(f"{one}: {error}")
     if errors:
         raise StepError("; ".join(errors))
+    if requests:
+        moved = any("moved" in (one["inputs_verdict"], one["predictions_verdict"]) for one in found)
+        said = "; ".join(map(champion_report.line, found))
+        return Completed(name="Moved" if moved else "Not shown to have moved", message=said)
     verdicts = {one["verdict"] for one in found}
     ends = ("worse", "inconclusive", "steady", "better")
     name = next(end for end in ends if end in verdicts).capitalize()
@@ -128,11 +134,12 @@ def _check_all(task: str) -> State[Any]:
     return Completed(name=name, message=said, data=found)
 
 
-def _checked(task: str) -> champion_report.Figures:
+def _checked(task: str, requests: str) -> champion_report.Figures:
     """Check one champion as a task of the run, and leave an artifact."""
     logger = get_run_logger()
     say: Callable[[str], None] = lambda line: logger.info("  %s", line)  # noqa: E731
-    found = asked(f"check-{task}", lambda: champion_report.check(task, say, logger.warning))
+    log = Path(requests) if requests else None
+    found = asked(f"check-{task}", partial(champion_report.check, task, say, logger.warning, log))
     logger.info("%s", champion_report.line(found))
     create_markdown_artifact(
         key=_key("champion-check", task),

@@ -82,8 +82,22 @@ def with_lineage(task: str, key: str) -> Version | None:
 
 def champion(task: str) -> Version | None:
     """Return the champion, if there is one."""
+    return aliased(task, CHAMPION)
+
+
+def aliased(task: str, alias: str) -> Version | None:
+    """Return the version that an alias points at, if there is one."""
     with _client() as client:
-        return versions.aliased(client, task, CHAMPION)
+        return versions.aliased(client, task, alias)
+
+
+def champions() -> list[str]:
+    """Names of the tasks of this project that have a champion."""
+    if connection.unused():
+        return []
+    with _client() as client:
+        known = versions.models(client)
+        return sorted(m.name for m in known if CHAMPION in m.aliases and versions.MARK in m.tags)
 
 
 def crown(found: Version) -> None:
@@ -110,7 +124,7 @@ def status(task: str) -> dict[str, Any]:
         elif not empty and record.read(task):
             said["note"] = settle(task)
         for alias in (CHAMPION, CHALLENGER):
-            found = None if empty else _find(task, alias)
+            found = None if empty else aliased(task, alias)
             said[alias] = found and found.number
             for name in ("recipe", "metric", "score", "lineage"):
                 said[f"{alias}_{name}"] = found and getattr(found, name)
@@ -284,8 +298,3 @@ def _fetch(client: Client, name: str, number: int, folder: Path) -> Path:
         with whole(folder) as made:
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(made))
     return folder / path.name
-
-
-def _find(task: str, alias: str) -> Version | None:
-    with _client() as client:
-        return versions.aliased(client, task, alias)

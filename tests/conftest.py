@@ -37,6 +37,16 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a champion, one for all tests that only ask it."""
+    from tests import champions
+
+    folder = tmp_path_factory.mktemp("champion")
+    champions.make(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def database() -> Iterator[postgres.Server]:
     """A real PostgreSQL, one for all tests that ask for it."""
     if why := postgres.absent():

@@ -27,6 +27,7 @@ GATE = GateParams(
     baseline="baseline",
     minimum={"toy": 0.1},
     slice_margin=0.5,
+    int8_margin=0.0,
     max_ece=None,
     max_latency_ms=None,
     max_megabytes=None,

@@ -11,6 +11,7 @@ GATE = GateParams(
     baseline="baseline",
     minimum={"changes": 0.3},
     slice_margin=0.1,
+    int8_margin=0.0,
     max_ece=0.2,
     max_latency_ms=50,
     max_megabytes=100,

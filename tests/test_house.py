@@ -218,7 +218,8 @@ def test_files_and_functions_are_small(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_functions_take_at_most_six_arguments(path: Path) -> None:
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.FunctionDef) and not _is_command(node):
+        public = path.name.endswith("_commands.py") and getattr(node, "name", "_")[0] != "_"
+        if isinstance(node, ast.FunctionDef) and not public and not _is_command(node):
             taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             assert len([a for a in taken if a.arg not in ("self", "cls")]) <= 6, node.name
 

@@ -241,7 +241,7 @@ def test_every_dependency_is_pinned():
         line.partition("==")[0] for line in (INFRA / "constraints.txt").read_text().splitlines()
     }
     names = {re.split(r"[\[<>=~! ;]", line)[0].lower() for line in wanted}
-    assert names - pins == set()
+    assert names - pins == {"outplant"}  # whose extras the extra `test` has
 
 
 def test_the_versions_of_prefects_server_agree():

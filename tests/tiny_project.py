@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -47,9 +48,12 @@ def make(
     recipes: dict[str, tuple[str, ...]],
     test: slice = slice(30, 90),
     train: slice = slice(12),
+    knobs: dict[str, dict[str, Any]] | None = None,
 ) -> None:
-    """Make the project in the present folder up to its bundle; a recipe is what it learns."""
-    write_params(recipes)
+    """Make the project in the present folder up to its bundle; a recipe is what it learns, and
+    `knobs` its own, where it is no baseline.
+    """
+    write_params(recipes, knobs or {})
     rows = classified(220)
     parts = {"train": rows[train], "validation": rows[12:30], "test": rows[test]}
     for name, part in parts.items():
@@ -81,14 +85,16 @@ def make(
     )
 
 
-def write_params(recipes: Iterable[str]) -> None:
+def write_params(
+    recipes: Iterable[str], knobs: Mapping[str, dict[str, Any]] = MappingProxyType({})
+) -> None:
     """Write the demo's params.yaml, cut down to one task and these recipes."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["tasks"] = {TASK: params["tasks"][TASK]}
     params["recipes"] = {
         name: {"strategy": "baseline", "start": "none", "inverse_regularisation": 100.0}
         for name in recipes
-    }
+    } | dict(knobs)
     params["seeds"] = [1, 2]
     params["judge"]["resamples"] = 200
     params["gate"] |= {"minimum": {TASK: 0.1}, "clean_source": False, "max_ece": None}
@@ -99,10 +105,10 @@ def write_params(recipes: Iterable[str]) -> None:
 def candidate(name: str, labels: list[str], parts: dict[str, list[dict[str, Any]]]) -> None:
     """Train a candidate and save what it predicts."""
     recipe, start, folder = load().recipes[name], Path("starts") / name, Path(TASK) / name
-    prepare(name, Recipe(**recipe.model_dump()), Path("none"), start)
+    prepare(name, Recipe(**recipe.model_dump()), Path(recipe.start), start)
     kind = task_type("classification")
-    about = {"task": TASK, "type": "classification", "recipe": name, "strategy": "baseline"}
-    about |= {"start": "none", "labels": labels, "max_tokens": 64, "seeds": load().seeds}
+    about = {"task": TASK, "type": "classification", "recipe": name, "strategy": recipe.strategy}
+    about |= {"start": recipe.start, "labels": labels, "max_tokens": 64, "seeds": load().seeds}
     rest = {"validation": parts["validation"], "room": Path("room") / name}
     for old in ("candidates" / folder, rest["room"]):  # as DVC does, and another room as its key
         shutil.rmtree(old, ignore_errors=True)

@@ -228,11 +228,15 @@ class Explain(Section):
 
 
 class GateParams(Section):
-    """`minimum` of a task's metric, the most of a loss; a limit that is None is none."""
+    """`minimum` of a task's metric, the most of a loss; a limit that is None is none.
+
+    `int8_margin`: a model in int8 may be shown worse than it was before by at most so much.
+    """
 
     baseline: str
     minimum: dict[str, float]
     slice_margin: float = Field(ge=0)
+    int8_margin: float = Field(ge=0)
     max_ece: Share | None
     max_latency_ms: Annotated[float, Field(gt=0)] | None
     max_megabytes: Annotated[float, Field(gt=0)] | None

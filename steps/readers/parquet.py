@@ -51,7 +51,7 @@ def records(
     """Yield the records of a table's rows, numbered from 1."""
     number = 0
     for batch in batches:
-        for row in _rows(batch):
+        for row in sound(batch):
             number += 1
             begun = place(file, number)
             if row is None:
@@ -70,7 +70,7 @@ def _class_name(found: Any, labels: list[str]) -> Any:
     return labels[found] if 0 <= found < len(labels) else None
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+def sound(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
     """Yield rows as dicts; None for one that holds a string that is none.
 
     Unchecked, offsets that point out of the file would end the process.

@@ -54,7 +54,7 @@ class Lines:
 def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
     """Yield the rows; StepError where a column is not there, the reason of rows that are bad."""
     columns: list[str] = []
-    for number, cells, shown, reason in _rows(file, options):
+    for number, cells, shown, reason in rows(file, options):
         begun = place(file, number) | {"text": shown}
         if not columns and reason and options.header and reason != "truncated":
             raise StepError(f"{file.name}: its first line, the header, is {reason}; mend it")
@@ -69,7 +69,7 @@ def read(file: File, options: Options) -> Iterator[dict[str, Any]]:
             yield fields.record(dict(zip(columns, cells, strict=True)), begun, options)
 
 
-def _rows(file: File, options: Options) -> Iterator[tuple[int, list[str], str, str]]:
+def rows(file: File, options: Options) -> Iterator[tuple[int, list[str], str, str]]:
     """Yield of each row its first line's number, its cells, a text of it to show, its reason."""
     csv.field_size_limit(files.MAX_LINE)
     lines = Lines(file)

@@ -106,7 +106,7 @@ def export(bundle: Path, temperature: float) -> bool:
     labels = {"id2label": {str(n): label for n, label in enumerate(classes)}}
     labels["label2id"] = {label: n for n, label in enumerate(classes)}
     write_json(bundle / "config.json", config | {"architectures": [name]} | said | labels)
-    _tell_tokenizer(bundle, config, about["max_tokens"])
+    tell_tokenizer(bundle, config, about["max_tokens"])
     return True
 
 
@@ -127,7 +127,7 @@ def _of_text(kind: str, head: Arrays) -> tuple[str, Arrays]:
     }
 
 
-def _tell_tokenizer(bundle: Path, config: dict[str, Any], max_tokens: int) -> None:
+def tell_tokenizer(bundle: Path, config: dict[str, Any], max_tokens: int) -> None:
     """Have tokenizer.json read as it is: a class of its own might make another of it."""
     file = bundle / "tokenizer_config.json"
     known = read_json(file) if file.exists() else {}

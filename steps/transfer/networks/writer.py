@@ -135,7 +135,7 @@ class Writer(nn.Module):
         laid = self._laid(rows, [row.tokens for row in rows], left=True)
         found = self.model.generate(
             **{name: part.to(self.device) for name, part in laid.items()},
-            generation_config=self._settings(most, beams),
+            generation_config=self.settings(most, beams),
             logits_processor=sure,
         )
         given = laid["input_ids" if self.causal else "decoder_input_ids"].shape[1]
@@ -143,7 +143,8 @@ class Writer(nn.Module):
         means = sure[0].means() if sure else found.sequences_scores
         return list(zip(new, means.tolist(), strict=True))
 
-    def _settings(self, most: int, beams: int) -> Any:
+    def settings(self, most: int, beams: int) -> Any:
+        """How a text is written: by the likeliest words, or by beams; for `generate`."""
         from transformers import GenerationConfig
 
         return GenerationConfig(
