@@ -42,8 +42,7 @@ def up(counts: dict[str, int], say: Say) -> list[str]:
                 servers.sweep(name)
                 _begin(begun, server(name, say))
             _wait(begun, ["prefect"], say)
-            if "prefect" in begun:  # one that runs has been told; `outplant deploy` tells it anew
-                _deploy(say)  # while MLflow starts
+            _deploy(say)  # while MLflow starts
             _wait(begun, ["mlflow"], say)
             for name, folder in folders.items():
                 _begin(begun, worker(name, folder))

@@ -52,6 +52,7 @@ def job(base: dict[str, Any], **values: Any) -> dict[str, Any]:
     """The Job that Prefect's worker makes of a template for a run; `values`: job variables."""
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
     from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
     made = asyncio.run(
@@ -59,7 +60,9 @@ def job(base: dict[str, Any], **values: Any) -> dict[str, Any]:
             base_job_template=base, values=values, client=PrefectClient("http://127.0.0.1:9/api")
         )
     )
-    made.prepare_for_flow_run(FlowRun(flow_id="11111111-1111-1111-1111-111111111111", name="a-run"))
+    run = FlowRun(flow_id="11111111-1111-1111-1111-111111111111", name="a-run")
+    with temporary_settings(restore_defaults={PREFECT_SERVER_DATABASE_CONNECTION_URL}):
+        made.prepare_for_flow_run(run)  # no worker knows the database, but our tests' own server
     return made.job_manifest
 
 

@@ -96,6 +96,7 @@ def steady(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.slow
 def test_deploying_again_changes_nothing_and_a_pool_keeps_its_type(project: None) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate

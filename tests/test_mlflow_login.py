@@ -17,6 +17,9 @@ COMMANDS = (f"lineage {TASK} --json", f"history {TASK} --json", "status --json",
 PASSWORD = planting.SECRETS["MLFLOW_TRACKING_PASSWORD"]
 
 
+pytestmark = pytest.mark.slow  # a server with logins takes its time
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that the server writes."""
