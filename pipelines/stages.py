@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -15,10 +16,8 @@ from steps.core.entry import AGAIN, OFFLINE, StepError, TryAgain, unsigned
 
 KEPT_LINES = 40
 LOCKFILE = Path("dvc.lock")
-# DVC's words for a stage that failed; for one that says so itself, or was killed: by an owner, say,
-# or a full memory; and for a remote that is away, or asks for patience
+# DVC's words for a stage that failed; and for a remote that is away, or asks for patience
 FAILED = re.compile(r"ERROR: .* exited with (-?[0-9]+)$")
-PASSING = re.compile(rf"{AGAIN}|13[0-9]|14[0-3]|-[0-9]+")
 SILENT = re.compile(
     r"ERROR: .*(failed to connect|not connect to|time[d-]? ?out|connection .*(closed|reset|refused)"
     r"|slow ?down|reduce your request rate|internal ?error|service ?unavailable)",
@@ -219,15 +218,21 @@ def call(
 
 def _error(code: int, last: Sequence[str]) -> StepError:
     """Tell a failure that may pass from one that someone has to mend."""
+    ended = next((int(found[1]) for line in last if (found := FAILED.match(line))), 0)
+    if number := _signal(code):
+        return TryAgain(f"dvc was killed (signal {number}); last it said: {failure(last)}")
+    if number := _signal(ended):
+        shell = signal.strsignal(number) or "killed"  # it may say so itself, after all else
+        said = failure([line for line in last if not line.startswith(shell)])
+        return TryAgain(f"it was killed (signal {number}); last it said: {said}")
     said = failure(last)
-    ended = next((found[1] for line in last if (found := FAILED.match(line))), "")
-    if code < 0 or 128 < code < 160:
-        return TryAgain(f"dvc was killed ({code}); last it said: {said}")
-    if ended == str(AGAIN) or (not ended and any(map(SILENT.match, last))):
-        return TryAgain(said)
-    if PASSING.fullmatch(ended):
-        return TryAgain(f"it was killed ({ended}); last it said: {said}")
-    return StepError(said)
+    passes = ended == AGAIN or (not ended and any(map(SILENT.match, last)))
+    return TryAgain(said) if passes else StepError(said)
+
+
+def _signal(status: int) -> int:
+    """The signal that ended a process, as Python or a shell tells it; 0 where none did."""
+    return -status if status < 0 else status - 128 if 128 < status < 160 else 0
 
 
 def environment() -> dict[str, str]:
