@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+from pipelines.versions import CHAMPION
 from steps.core.entry import StepError
 from steps.core.files import digest, read_json
 
@@ -63,22 +64,14 @@ def load(task: str, version: Which = None) -> Answerer:
     StepError where there is no such.
     """
     if isinstance(version, Path):
-        found = opened(version)
-        if found.task != task:
-            raise StepError(f"{version} is a bundle of {found.task}, not of {task}; name another")
-        return found
-    from pipelines import registry
+        model = opened(version)
+        if model.task != task:
+            raise StepError(f"{version} is a bundle of {model.task}, not of {task}; name another")
+        return model
+    from pipelines import chosen, registry
 
-    if isinstance(version, int):
-        chosen = registry.version(task, version)
-    elif (aliased := registry.aliased(task, version or "champion")) is not None:
-        chosen = aliased
-    else:
-        way = (
-            f"dvc repro register@{task}" if version == "challenger" else f"outplant promote {task}"
-        )
-        raise StepError(f"{task} has no {version or 'champion'}; run `{way}`")
-    return opened(registry.files(chosen)[0], chosen.number, chosen.lineage)
+    found = chosen.known(task, str(version or CHAMPION))
+    return opened(registry.files(found)[0], found.number, found.lineage)
 
 
 def opened(bundle: Path, version: int | None = None, lineage: str = "") -> Answerer:

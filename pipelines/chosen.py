@@ -11,6 +11,11 @@ WAYS = {CHAMPION: "outplant promote {}", CHALLENGER: "dvc repro register@{}"}
 def chosen(task: str, which: str = CHAMPION) -> Version:
     """Return the version that a number or an alias means; StepError where there is none."""
     choose(task, load().tasks, "task")
+    return known(task, which)
+
+
+def known(task: str, which: str) -> Version:
+    """The same, of a task that params.yaml may not name: a server has no need of that."""
     if which.isdecimal():
         return registry.version(task, int(which))
     if which not in WAYS:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -37,12 +38,12 @@ REFUSALS = {status: about | {"model": Problem} for status, about in REFUSALS.ite
 
 def build(serving: Serving) -> FastAPI:
     """Make the application; `pipelines.serving_door.Door` is to stand before it."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Outplant",
         summary="Champions of the registry, one path a task.",
         description="Answers are those of `outplant predict`: long texts are split and merged.",
         version="1",
-        redoc_url=None,
     )
     for task, model in serving.items():
         _add_task(app, serving, task, model)
@@ -85,10 +86,10 @@ async def _answer(
     try:
         job = await serving.ask(task, rows, gone)
     except Full:
-        sentence = f"{serving.limits.waiting:,} texts wait for {task}; try again in a second"
+        sentence = f"{serving.full(task)}; try again in a second"
         return problem(429, sentence, identity, **{"Retry-After": str(RETRY_SECONDS)})
     except Timeout:
-        sentence = f"no answer within {serving.limits.seconds:g} seconds; send fewer texts at once"
+        sentence = f"{serving.late()}; send fewer texts at once"
         return problem(504, sentence, identity)
     except Gone:
         return problem(400, "the connection was closed", identity)

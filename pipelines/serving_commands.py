@@ -67,6 +67,6 @@ def _require() -> None:
     """StepError where the extra is missing."""
     import importlib.util
 
-    for module in ("fastapi", "prometheus_client", "uvicorn"):
+    for module in ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"):
         if importlib.util.find_spec(module) is None:
             raise StepError(f"serving needs {module}, which is not installed; {EXTRA}")

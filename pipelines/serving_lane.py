@@ -104,11 +104,14 @@ class Lane:
     waiting: deque[tuple[Job, int]] = field(default_factory=deque)
     busy: bool = False
 
-    def put(self, rows: list[Row]) -> Job:
-        """Queue rows; Full where there is no room. Cancel `done` to give them up."""
+    def put(self, rows: list[Row], model: Answerer | None = None) -> Job:
+        """Queue rows, for the lane's model unless another is named; Full where there is no room.
+
+        Cancel `done` to give them up.
+        """
         if len(self.waiting) + len(rows) > self.most:
             raise Full
-        job = Job(rows, asyncio.get_running_loop().create_future())
+        job = Job(rows, asyncio.get_running_loop().create_future(), model)
         self.waiting.extend((job, place) for place in range(len(rows)))
         self.wake()
         return job

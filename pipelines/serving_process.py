@@ -138,6 +138,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
+        self.serving.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             ports = [s.getsockname() for server in self.servers for s in server.sockets]

@@ -88,6 +88,7 @@ class Serving(Mapping[str, Answerer]):
     shadows: dict[str, Lane] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)  # what is wrong, of a task
     ready: bool = True
+    loop: asyncio.AbstractEventLoop | None = None  # where all of this happens, once it is begun
     _hears: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "log"))
 
     def __getitem__(self, task: str) -> Answerer:
@@ -148,18 +149,49 @@ class Serving(Mapping[str, Answerer]):
         )
 
     async def ask(self, task: str, rows: list[Row], gone: "asyncio.Future[Any]") -> Job:
-        """Answer rows; Full, Timeout, or Gone where `gone` comes first."""
+        """Answer rows, and let a challenger; Full, Timeout, or Gone where `gone` comes first."""
+        job = await self._answered(task, rows, {gone})
+        self._shadow(task, rows)
+        return job
+
+    def wait(self, model: Answerer, rows: list[Row]) -> list[Row]:
+        """Let one of a task's models answer rows in its queue, from a thread that may wait;
+        StepError where it is full, or no answer comes in time.
+        """
+        assert self.loop is not None, "the server is not begun"
+        asked = self._answered(model.task, rows, set(), model)
+        try:
+            return asyncio.run_coroutine_threadsafe(asked, self.loop).result().done.result()
+        except Full:
+            raise StepError(f"{self.full(model.task)}; try again in a second.") from None
+        except Timeout:
+            raise StepError(f"{self.late()}; try again, or a shorter text.") from None
+
+    def full(self, task: str) -> str:
+        """Say that no more rows are taken."""
+        return f"{self.limits.waiting:,} texts wait for {task}"
+
+    def late(self) -> str:
+        """Say that no answer came in time."""
+        return f"no answer within {self.limits.seconds:g} seconds"
+
+    async def _answered(
+        self,
+        task: str,
+        rows: list[Row],
+        gone: "set[asyncio.Future[Any]]",
+        model: Answerer | None = None,
+    ) -> Job:
         began = time.perf_counter()
-        job = self.lanes[task].put(rows)
-        both = {job.done, gone}
-        await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not job.done.done():
+        job = self.lanes[task].put(rows, model)
+        first, most = asyncio.FIRST_COMPLETED, self.limits.seconds
+        done, _ = await asyncio.wait({job.done} | gone, timeout=most, return_when=first)
+        if job.done not in done:
             job.done.cancel()
-            raise Gone if gone.done() else Timeout
+            raise Gone if done else Timeout
         answers = job.done.result()
         self.metrics.items.labels(task).inc(len(rows))
         self._hear(job.model, rows, answers, time.perf_counter() - began)
-        self._shadow(task, rows)
         return job
 
     def _hear(

@@ -47,6 +47,16 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two registered versions, one for all tests that copy it; see tiny_project."""
+    from tests import tiny_project
+
+    folder = tmp_path_factory.mktemp("two-versions")
+    tiny_project.register_two(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def database() -> Iterator[postgres.Server]:
     """A real PostgreSQL, one for all tests that ask for it."""
     if why := postgres.absent():

@@ -8,30 +8,14 @@ import pytest
 from pipelines import connection, handover, lineage, logged, promotion, record, registry
 from steps.core.entry import StepError
 from steps.core.params import load
-from tests import tiny_project
-from tests.tiny_project import STRONG, TASK, WEAK
+from tests.tiny_project import TASK
 
 BUNDLE, REPORT = Path("bundles") / TASK, Path("reports") / TASK
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-    """Version 1 is weak, 2 is good; beside it an empty registry."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        blank = tiny_project.blank_registry(Path.cwd())
-        shutil.copy(blank, "mlflow.db")
-        for recipes in ({"baseline": WEAK}, {"baseline": WEAK, "good": STRONG}):
-            tiny_project.make(recipes)
-            tiny_project.commit()
-            registry.register(TASK, BUNDLE, REPORT)
-        yield Path.cwd()
-
-
 @pytest.fixture(autouse=True)
-def project(origin, tmp_path, monkeypatch):
-    shutil.copytree(origin, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
+def project(two_versions, tmp_path, monkeypatch):
+    shutil.copytree(two_versions, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     load.cache_clear()

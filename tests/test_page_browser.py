@@ -1,6 +1,7 @@
 """The page in a real browser: by mouse, by keyboard alone, in light and dark; nothing from afar."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -9,6 +10,7 @@ from pipelines import page_examples
 from steps.core.files import write_rows
 from tests import paged
 from tests.browser import Page, absent, chromium
+from tests.serving import running
 from tests.test_attribution import planted
 
 pytestmark = pytest.mark.skipif(bool(absent()), reason=absent() or "Chromium is here")
@@ -88,6 +90,16 @@ def test_an_entity_is_marked_and_explained(page: Page, address: str) -> None:
     assert "does not prove" in page.text()
     assert page.errors() == []
     assert [url for url in page.asked() if not url.startswith((address[:-5], "data:"))] == []
+
+
+def test_the_api_is_described_without_a_network(browser: Page, tmp_path: Path) -> None:
+    with running([paged.made("tokens", tmp_path)]) as (url, _):
+        browser.visit("about:blank")
+        browser.heard.clear()
+        browser.visit(f"{url}/docs")
+        browser.until("document.body?.innerText.includes('/v1/tokens/predict')")
+    assert browser.errors() == []
+    assert [one for one in browser.asked() if not one.startswith((url, "data:"))] == []
 
 
 def test_the_keyboard_alone_is_enough(page: Page) -> None:

@@ -10,30 +10,15 @@ import pytest
 from pipelines import connection, promotion, registry
 from steps.core.entry import StepError
 from steps.core.params import load
-from tests import tiny_project
-from tests.tiny_project import STRONG, TASK, WEAK
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Version 1 is weak, 2 is good."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        shutil.copy(tiny_project.blank_registry(tmp_path_factory.mktemp("blank")), "mlflow.db")
-        for recipes in ({"baseline": WEAK}, {"baseline": WEAK, "good": STRONG}):
-            tiny_project.make(recipes)
-            tiny_project.commit()
-            registry.register(TASK, Path("bundles") / TASK, Path("reports") / TASK)
-        yield Path.cwd()
+from tests.tiny_project import TASK
 
 
 @pytest.fixture
 def flows(
-    origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
+    two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
 ) -> Any:
     """The flows, in a copy of the project to spoil, with retries that come at once."""
-    shutil.copytree(origin, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
+    shutil.copytree(two_versions, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     load.cache_clear()

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines import answering, promotion, registry
+from pipelines import answering, promotion, registry, serving_page
 from pipelines.answering import Answerer
 from pipelines.serving import build
 from pipelines.serving_lane import level
@@ -31,11 +31,11 @@ from pipelines.serving_state import Serving, prove
 from pipelines.serving_threads import fastest
 from pipelines.serving_watch import Watch
 from steps.core.entry import StepError
-from tests import tiny_project
+from steps.core.params import load
 from tests.servers import ROOT, free_port
 from tests.servers import running as serving_elsewhere
 from tests.serving import bundled, running, until
-from tests.tiny_project import STRONG, TASK, WEAK
+from tests.tiny_project import TASK, WEAK
 
 BODY = {"items": [{"text": "documentation"}]}
 QUICK = Limits(poll_seconds=0.05)
@@ -86,26 +86,14 @@ def after(call: Any, *given: Any) -> "Future[httpx.Response]":
     return found
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Version 1 knows no `doc`, version 2 does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        shutil.copy(tiny_project.blank_registry(tmp_path_factory.mktemp("blank")), "mlflow.db")
-        for recipes in ({"baseline": WEAK}, {"baseline": WEAK, "good": STRONG}):
-            tiny_project.make(recipes)
-            tiny_project.commit()
-            registry.register(TASK, Path("bundles") / TASK, Path("reports") / TASK)
-        promotion.promote(TASK, 1, False, "")
-        yield Path.cwd()
-
-
 @pytest.fixture
-def project(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(origin, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
+def project(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Version 1, the champion, knows no `doc`, version 2 does."""
+    shutil.copytree(two_versions, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts"))
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    load.cache_clear()
+    promotion.promote(TASK, 1, False, "")
     return tmp_path / "copy"
 
 
@@ -248,6 +236,24 @@ def test_a_full_queue_says_when_to_come_again(slow):
         assert "4 texts wait" in refused.json()["error"]
         slow.predictor.let.set()
         assert (first.result().status_code, more.result().status_code) == (200, 200)
+
+
+def test_the_page_waits_in_the_same_queue_and_is_in_the_same_log(slow):
+    heard: Heard = []
+    with running([slow], Limits(waiting=4), log=lambda *what: heard.append(what)) as (url, serving):
+        asked = serving_page.queued(serving, slow).answer
+        first = after(asked, BODY["items"])
+        assert slow.predictor.began.wait(60)
+        assert not heard
+        more = after(post, url, {"items": BODY["items"] * 4})
+        until(lambda: len(serving.lanes[TASK].waiting) == 4)
+        with pytest.raises(StepError, match="4 texts wait"):
+            asked(BODY["items"])
+        slow.predictor.let.set()
+        (answer,), others = first.result(), more.result().json()["answers"]
+        until(lambda: len(heard) == 2)
+    assert others == [answer] * 4
+    assert [len(what[3]) for what in heard] == [1, 4]
 
 
 def test_an_answer_that_takes_too_long_is_given_up(slow):

@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
+import pytest
 import yaml
 
-from pipelines import connection
+from pipelines import connection, registry
 from steps import compare as stage_compare
 from steps import evaluate as stage_evaluate
 from steps.bundle import main as bundle
@@ -147,6 +148,20 @@ def blank_registry(folder: Path) -> Path:
 
     mlflow.MlflowClient(f"sqlite:///{folder}/blank.db").search_experiments()
     return folder / "blank.db"
+
+
+def register_two(folder: Path) -> None:
+    """Make the project twice: version 1 is weak and knows no `doc`, 2 is good; no champion.
+    Beside its registry is a blank one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        shutil.copy(blank_registry(folder), "mlflow.db")
+        for recipes in ({"baseline": WEAK}, {"baseline": WEAK, "good": STRONG}):
+            make(recipes)
+            commit()
+            registry.register(TASK, Path("bundles") / TASK, Path("reports") / TASK)
 
 
 def commit() -> None:

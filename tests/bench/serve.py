@@ -3,7 +3,7 @@
     python -m tests.bench.serve [BUNDLE ...] [--seconds S] [--rounds N]
 
 Bundles: those of the demo (`bundles/entities bundles/changes`), as far as transformers loads them;
-else two of MiniLM's size are made here, with random weights, on which speed does not depend. Each
+else two are made here of the demo's base, with random heads, on which speed does not depend. Each
 number of clients is measured in turns; all servers of a task are up, the others idle meanwhile. One
 JSON line a measurement; the last, `summary`: ratios of requests/s at 32 clients, and of a single
 client's median wait to the better of the others (medians over tasks and rounds), and the requests
@@ -24,16 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from steps.bundle import PIPELINES
 from steps.core.files import read_json, write_json
+from steps.core.params import Source
+from steps.fetch import fetch
 from tests.servers import ROOT, free_port, running
 
 CLIENTS = (1, 8, 32)
 TASKS = {"entities": "tokens", "changes": "classification"}
 LABELS = {"tokens": ["O", "B-API", "I-API", "B-NAME", "I-NAME"], "classification": ["a", "b", "c"]}
-MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12}
-MINILM |= {"intermediate_size": 1536, "max_position_embeddings": 512}
 MAX_TOKENS = 256
 
 
@@ -49,7 +50,7 @@ class Server:
 
 
 def make(folder: Path, task: str, kind: str) -> Path:
-    """A bundle of MiniLM's size, whose weights are random, that transformers loads, too."""
+    """The base of the demo under a head that learned nothing; transformers loads it, too."""
     from steps.transfer.checkpoints import save_bundle_model
     from steps.transfer.exported import export
     from steps.transfer.networks import Shape, network
@@ -57,7 +58,8 @@ def make(folder: Path, task: str, kind: str) -> Path:
 
     start, candidate, out = folder / "start", folder / f"{task}.candidate", folder / task
     if not start.exists():
-        _base(start)
+        source = yaml.safe_load((ROOT / "params.yaml").read_text())["sources"]["minilm"]
+        fetch(Source(**source | {"path": str(ROOT / source["path"])}), start)
     made = network("classes").build(
         start, Material(kind, LABELS[kind], [], MAX_TOKENS), Shape(pool="first")
     )
@@ -69,19 +71,6 @@ def make(folder: Path, task: str, kind: str) -> Path:
     known = {"task": task, "type": kind, "recipe": "full", "inputs": ["text"], "temperature": None}
     write_json(out / "bundle.json", known | {"labels": [], "loads_in": ["mlflow", "transformers"]})
     return out
-
-
-def _base(out: Path) -> None:
-    from tokenizers import Tokenizer
-    from transformers import BertConfig, BertModel
-
-    from tests.tiny import make_base
-
-    make_base(out)
-    size = 30_522  # of which the tokenizer knows but a few
-    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    assert tokenizer.get_vocab_size() < size
-    BertModel(BertConfig(vocab_size=size, **MINILM)).save_pretrained(out)
 
 
 def save(bundle: Path, out: Path) -> Path:
