@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from pipelines.answering import Answerer, Row
 
-BEGIN = 64  # tokens that could be read while another batch is begun
+BEGIN = 32  # tokens that could be read while another batch is begun
 ROWS = 32  # what a predictor reads at once
-FITS = 512  # tokens a CPU reads at once: of 2,048 each takes twice as long (caches)
+FITS = 1024  # tokens a CPU reads at once: of 2,048 torch takes twice as long for each (caches)
 
 
 class Full(Exception):

@@ -49,24 +49,25 @@ class Lines(logging.Formatter):
 
 
 def pool() -> ThreadPoolExecutor:
-    """The thread that answers. It never leaves autocast: half weights would be cast each time."""
-
-    def begin() -> None:
-        import torch
-
-        torch.autocast("cpu", enabled=False).__enter__()
-
-    return ThreadPoolExecutor(1, "answers", begin)
+    """The thread that answers."""
+    return ThreadPoolExecutor(1, "answers")
 
 
 def prove(model: Answerer) -> Answerer:
-    """Let a model answer an example; StepError where it does not, or by no numbers."""
+    """Let a model answer examples, by the fastest engine that it runs in; StepError where it does
+    not, or by no numbers.
+    """
+    from steps.transfer.engine import quicken
+
+    slow = quicken(getattr(model.predictor, "scorer", None))
+    kind = "torch" if slow else "openvino"
+    note("engine", task=model.task, version=model.version, engine=kind, why=slow)
     rows = [dict.fromkeys(model.inputs, text) for text in EXAMPLES]
     answers = model.answer(rows)
-    kind = ANSWERS[model.type]
+    form = ANSWERS[model.type]
     try:
         for answer in answers:
-            kind.model_validate(answer)
+            form.model_validate(answer)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -112,12 +113,8 @@ class Serving(Mapping[str, Answerer]):
 
     def swap(self, model: Answerer) -> None:
         """Let a model take over; the one before finishes what it has begun, and is let go."""
-        import torch
-
-        lane = self.lanes[model.task]
-        lane.model = model
+        self.lanes[model.task].model = model
         self.metrics.version.labels(model.task).set(_number(model))
-        self.pool.submit(torch.clear_autocast_cache)  # it holds the old one's halves
 
     def shadow(self, task: str, model: Answerer | None) -> None:
         """Let a challenger answer, too, or none."""

@@ -61,7 +61,7 @@ def until(true: Callable[[], object]) -> None:
 def alive(process: int) -> bool:
     try:
         status = Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter as it ends in these very moments
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
 

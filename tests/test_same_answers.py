@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from pipelines import connection, registry
 from pipelines.answering import load as load_answerer
 from pipelines.cli import app
+from pipelines.serving_state import prove
 from steps import evaluate as stage_evaluate
 from steps.core.files import read_json, read_rows
 from steps.core.params import load
@@ -113,7 +114,7 @@ def by_api(project: Path, rows: Rows) -> list[dict[str, Any]]:
 
     from tests.serving import running
 
-    with running([load_answerer(TASK)]) as (address, _):
+    with running([prove(load_answerer(TASK))]) as (address, _):
         items = [{"text": row["text"]} for row in rows]
         found = httpx.post(f"{address}/v1/{TASK}/predict", json={"items": items}, timeout=60)
         said = found.raise_for_status().json()

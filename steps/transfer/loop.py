@@ -25,6 +25,20 @@ def autocast(where: torch.device) -> torch.autocast:
     return torch.autocast(where.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
+def settle(model: nn.Module) -> None:
+    """Keep weights as `autocast` casts them, for a model that only answers: the numbers stay the
+    same, and inference mode, which remembers no cast, need not cast them for each batch.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    dtype = half(device())
+    layers = [one for one in model.modules() if isinstance(one, (nn.Linear, Conv1D))]
+    for layer in layers if dtype else ():
+        for name, weight in list(layer.named_parameters(recurse=False)):
+            cast = weight.detach().to(dtype)  # its own: an embedding may share the weight
+            setattr(layer, name, nn.Parameter(cast, requires_grad=False))
+
+
 def set_dropout(model: nn.Module, share: float) -> None:
     """Give every dropout of the model the same share; some models hold theirs as plain numbers."""
     for module in model.modules():

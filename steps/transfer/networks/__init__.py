@@ -102,13 +102,24 @@ def network(output: str) -> Any:
     return importlib.import_module(NETWORKS[output]).Network
 
 
-def load(start: Path, weights: Path) -> Any:
-    """Load what a network's `save` has written, as a scorer."""
-    reads = Reads.load(weights)
-    made = network(task_type(reads.type).OUTPUT).load(start, weights)
+@dataclass(frozen=True)
+class Answers:
+    """A network as a scorer."""
 
-    def score(reading: Reading, items: list[dict[str, Any]]) -> list[Any]:
-        raws: list[Any] = made.scores(items, reading.batch_size)
+    network: Any
+
+    def __call__(self, reading: Reading, items: list[dict[str, Any]]) -> list[Any]:
+        raws: list[Any] = self.network.scores(items, reading.batch_size)
         return raws
 
-    return score
+
+def load(start: Path, weights: Path) -> Answers:
+    """Load what a network's `save` has written, as a scorer."""
+    reads = Reads.load(weights)
+    output = task_type(reads.type).OUTPUT
+    made = network(output).load(start, weights)
+    if output != "text":  # which is written in float32
+        from steps.transfer.loop import settle
+
+        settle(made.encoder)
+    return Answers(made)

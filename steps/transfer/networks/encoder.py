@@ -1,7 +1,7 @@
 """A pretrained encoder of any family: rows of tokens -> a vector for each token."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ class Encoder(nn.Module):
     """`start` is a checkpoint folder; `weights`, where given, a folder that `save` has written.
 
     Of an encoder-decoder the encoder alone is taken. `dropped`: so many of the last layers are
-    left out.
+    left out. `engine`: what runs in place of the model, if anything (steps.transfer.engine).
     """
+
+    engine: Callable[[Inputs], Tensor] | None = None
 
     def __init__(self, start: Path, weights: Path | None = None, dropped: int = 0) -> None:
         super().__init__()
@@ -98,6 +100,8 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return (rows, tokens, width)."""
+        if self.engine is not None:
+            return self.engine(inputs)
         hidden: Tensor = self._run(inputs).last_hidden_state
         return hidden
 
@@ -114,8 +118,12 @@ class Encoder(nn.Module):
         return found.mean(dim=1)
 
     def _run(self, inputs: Inputs, **more: bool) -> Any:
+        return self.model(**self.given(inputs), **more)
+
+    def given(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What the model reads, by its own names."""
         types = {"token_type_ids": inputs.types} if self._typed else {}
-        return self.model(input_ids=inputs.ids, attention_mask=inputs.mask, **types, **more)
+        return {"input_ids": inputs.ids, "attention_mask": inputs.mask} | types
 
     def inputs(self, rows: Sequence[Row]) -> Inputs:
         """Lay rows beside each other, filled up to the longest; of an empty one padding is read."""
@@ -211,6 +219,7 @@ def _read(start: Path, config: Any, pretrained: bool) -> nn.Module:
         model = AutoModel.from_config(config, **attention)
     if config.is_encoder_decoder:
         model = model.get_encoder()
+    model.config.use_cache = False  # nothing is written after what was read
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # not read by any head here, and random after an adaptation
     return model

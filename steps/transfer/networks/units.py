@@ -208,7 +208,7 @@ class Network(nn.Module):
         self.eval()
         found: list[Any] = [None] * len(examples)
         order = sorted(range(len(examples)), key=lambda place: examples[place].size)
-        with autocast(self.encoder.device):  # around all batches: it casts the weights once
+        with autocast(self.encoder.device):
             for at in range(0, len(order), batch_size):
                 places = order[at : at + batch_size]
                 batch = self.moved([examples[place] for place in places])
