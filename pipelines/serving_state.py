@@ -153,16 +153,21 @@ class Serving(Mapping[str, Answerer]):
 
     def wait(self, model: Answerer, rows: list[Row]) -> list[Row]:
         """Let one of a task's models answer rows in its queue, from a thread that may wait;
-        StepError where it is full, or no answer comes in time.
+        StepError in a sentence where it is full, no answer comes in time, or the model fails.
         """
         assert self.loop is not None, "the server is not begun"
-        asked = self._answered(model.task, rows, set(), model)
-        try:
-            return asyncio.run_coroutine_threadsafe(asked, self.loop).result().done.result()
-        except Full:
-            raise StepError(f"{self.full(model.task)}; try again in a second.") from None
-        except Timeout:
-            raise StepError(f"{self.late()}; try again, or a shorter text.") from None
+        asked = asyncio.run_coroutine_threadsafe(
+            self._answered(model.task, rows, set(), model), self.loop
+        )
+        error = asked.exception()
+        if error is None:
+            return asked.result().done.result()
+        if isinstance(error, Full):
+            raise StepError(f"{self.full(model.task)}; try again in a second.")
+        if isinstance(error, Timeout):
+            raise StepError(f"{self.late()}; try again, or a shorter text.")
+        note("failed", logging.ERROR, task=model.task, error=f"{type(error).__name__}: {error}")
+        raise StepError("Something broke here; the server's log has it.")
 
     def full(self, task: str) -> str:
         """Say that no more rows are taken."""

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from pipelines import leash
 
-WAIT_SECONDS = 45
+WAIT_SECONDS = 90
 ABSENT = "Chromium is not installed: the page was not looked at in a browser"
 KEYS = {"Tab": 9, "Enter": 13, "Space": 32, "ArrowRight": 39, "ArrowDown": 40}
 

@@ -175,6 +175,7 @@ def test_a_loss_that_runs_away_is_one_line_and_leaves_the_last_good_model(tmp_pa
     assert not (folder / "models/dapt").exists()
 
 
+@pytest.mark.slow
 def test_two_ranks_take_the_steps_of_one(whole_run, tmp_path):
     """The same batches and masks; dropout, whose chance is a rank's own, is off."""
     folder = project(tmp_path / "project", {"dropout": 0.0})

@@ -217,7 +217,12 @@ def check(moves: int, kills: int) -> None:
 
 @pytest.mark.parametrize(
     ("copy", "moves"),
-    [("sqlite", 200), ("postgresql", 50), pytest.param("postgresql", 200, marks=pytest.mark.slow)],
+    [
+        ("sqlite", 50),
+        ("postgresql", 50),
+        pytest.param("sqlite", 200, marks=pytest.mark.slow),
+        pytest.param("postgresql", 200, marks=pytest.mark.slow),
+    ],
     indirect=["copy"],
 )
 def test_what_many_move_at_once_ends_with_one_champion_and_every_move_on_record(copy, moves):
@@ -226,7 +231,16 @@ def test_what_many_move_at_once_ends_with_one_champion_and_every_move_on_record(
     assert len(promotion.history(TASK)) == moves
 
 
-@pytest.mark.parametrize("moves", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("copy", "moves"),
+    [
+        ("postgresql", 50),
+        pytest.param("sqlite", 50, marks=pytest.mark.slow),
+        pytest.param("sqlite", 200, marks=pytest.mark.slow),
+        pytest.param("postgresql", 200, marks=pytest.mark.slow),
+    ],
+    indirect=["copy"],
+)
 def test_who_is_killed_leaves_nothing_that_the_others_cannot_go_on_from(copy, moves):
     ends = stress(copy, connection.address(), 16, moves, 10)
     assert Counter(ends) == {0: 6, -9: 10}, Path("said.log").read_text()[-2000:]

@@ -346,6 +346,7 @@ def commit(folder: Path) -> None:
     call(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "made")
 
 
+@pytest.mark.slow
 def test_what_one_clone_pushes_another_pulls_byte_for_byte_through_a_storm(
     tmp_path: Path, storm: Storm
 ) -> None:

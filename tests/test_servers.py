@@ -196,6 +196,7 @@ def test_a_second_up_starts_only_what_died(up: Machine, monkeypatch: pytest.Monk
     }
 
 
+@pytest.mark.slow
 def test_a_run_of_a_cron_schedule_appears_and_completes(up: Machine) -> None:
     if "often" not in (up.folder / "infra" / "prefect.yaml").read_text():
         up_again(up)  # where this test is run alone

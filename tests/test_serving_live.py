@@ -251,6 +251,8 @@ def test_the_page_waits_in_the_same_queue_and_is_in_the_same_log(slow):
             asked(BODY["items"])
         slow.predictor.let.set()
         (answer,), others = first.result(), more.result().json()["answers"]
+        with pytest.raises(StepError, match="Something broke here; the server's log has it"):
+            asked([{"text": "poison"}])
         until(lambda: len(heard) == 2)
     assert others == [answer] * 4
     assert [len(what[3]) for what in heard] == [1, 4]

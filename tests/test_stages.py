@@ -135,19 +135,19 @@ os.kill(os.getpid() if sys.argv[2] == "self" else os.getppid(), int(sys.argv[3])
 """
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
 @pytest.mark.parametrize(
-    ("how", "kind", "told"),
+    ("how", "kind", "told", "shell"),
     [
-        ("status 75", TryAgain, "on my way"),
-        ("status 1", StepError, "on my way"),
-        ("status 143", TryAgain, "it was killed (signal 15); last it said: on my"),
-        ("self 9", TryAgain, "it was killed (signal 9); last it said: on my way"),
-        ("self 15", TryAgain, "it was killed (signal 15); last it said: on my way"),
+        ("status 75", TryAgain, "on my way", "/bin/sh"),
+        ("status 1", StepError, "on my way", "/bin/sh"),
+        ("status 143", TryAgain, "it was killed (signal 15); last it said: on my", "/bin/sh"),
+        ("self 9", TryAgain, "it was killed (signal 9); last it said: on my way", "/bin/sh"),
+        ("self 9", TryAgain, "it was killed (signal 9); last it said: on my way", "/bin/bash"),
+        ("self 15", TryAgain, "it was killed (signal 15); last it said: on my way", "/bin/sh"),
     ],
 )
 def test_what_may_pass_is_told_from_what_is_to_be_mended(
-    toy: Path, monkeypatch: pytest.MonkeyPatch, shell: str, how: str, kind: type, told: str
+    toy: Path, monkeypatch: pytest.MonkeyPatch, how: str, kind: type, told: str, shell: str
 ) -> None:
     monkeypatch.setenv("SHELL", shell)  # DVC's choice; one becomes the step, one waits for it
     end_with(toy, how)

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -142,12 +144,18 @@ def compare() -> None:
 
 
 def blank_registry(folder: Path) -> Path:
-    """Create MLflow's tables, which takes seconds, in a database to copy."""
+    """Put MLflow's tables, whose making takes seconds, into a database to copy."""
+    return Path(shutil.copy(Path(_blank().name) / "blank.db", folder / "blank.db"))
+
+
+@cache
+def _blank() -> TemporaryDirectory[str]:
     connection.quiet()
     import mlflow
 
-    mlflow.MlflowClient(f"sqlite:///{folder}/blank.db").search_experiments()
-    return folder / "blank.db"
+    folder = TemporaryDirectory()  # until the process ends
+    mlflow.MlflowClient(f"sqlite:///{folder.name}/blank.db").search_experiments()
+    return folder
 
 
 def register_two(folder: Path) -> None:
