@@ -57,28 +57,21 @@ def _take(name: str, pool: str, commit: str, lock: str) -> Ran:
     clones.checkout(commit)
     dvc_cache.share()
     stages.LOCKFILE.write_text(lock, encoding="utf-8")
-    if before := sorted({*json.loads(lock).get("stages", {})} - {name}):
-        _travel(["pull", "--force", *before])  # `repro --pull` leaves what is there, however old
-    ran = work.run(name, pool, ["--pull"])
-    push(["--run-cache", name])
+    before = sorted({*json.loads(lock).get("stages", {})} - {name})
+    # `repro --pull` leaves what is there, however old
+    pull = [["pull", "--force", *before]] if before else []
+    ran = work.run(name, pool, ["--pull"], (pull, [["push", "--run-cache", name]]))
     dvc_cache.prune(get_run_logger().info)
     return ran
 
 
 def push(arguments: list[str]) -> None:
     """Push to the DVC remote; TryAgain where it does not take it."""
-    _travel(["push", *arguments])
-
-
-def _travel(arguments: list[str]) -> None:
-    logger = get_run_logger()
+    command, logger = ["push", *arguments], get_run_logger()
     try:
-        stages.call(
-            ["--wait-for-lock", *arguments],
-            lambda line: logger.info("dvc %s | %s", arguments[0], line),
-        )
+        stages.call(["--wait-for-lock", *command], lambda line: logger.info("dvc push | %s", line))
     except StepError as error:
-        raise TryAgain(f"dvc {' '.join(arguments)}: {error}") from None
+        raise TryAgain(f"dvc {' '.join(command)}: {error}") from None
 
 
 class Crew:

@@ -1,5 +1,6 @@
 """The only caller of DVC: reads its graph, asks what is stale, and runs one stage at a time."""
 
+import json
 import os
 import re
 import signal
@@ -23,6 +24,16 @@ SILENT = re.compile(
     r"|slow ?down|reduce your request rate|internal ?error|service ?unavailable)",
     re.IGNORECASE,
 )
+Commands = Sequence[list[str]]  # of DVC
+NEXT = "\x1ecommand "  # before the lines of each, its number
+LOOP = f"""
+import json, sys
+from dvc.cli import main
+for number, command in enumerate(json.loads(sys.argv[1])):
+    print({NEXT!r} + str(number), flush=True)
+    if status := main(command):
+        sys.exit(status)
+"""
 CHATTER = (
     "Updating lock file",
     "Generating lock file",
@@ -168,23 +179,31 @@ def run(
     say: Callable[[str], None] = print,
     flags: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    around: tuple[Commands, Commands] = ((), ()),
 ) -> str:
     """Run one stage if it is stale; return `ran`, `restored` (from DVC's cache) or `unchanged`.
 
     Its lines go to `say` as they come. StepError, in one line, where the stage fails; TryAgain
-    where that may pass. `flags` are those of `dvc repro`, `settings` are of the environment.
+    where that may pass. `flags` are those of `dvc repro`, `settings` are of the environment;
+    `around` are commands of DVC before and after it, whose failures may pass.
     """
-    became = "unchanged"
+    became, at, (before, after) = "unchanged", 0, around
+    commands = [*before, ["repro", "--single-item", *flags, name], *after]
 
     def hear(line: str) -> None:
-        nonlocal became
+        nonlocal became, at
+        if line.startswith(NEXT):
+            at = int(line.removeprefix(NEXT))
+            return
         became = _outcome(name, line) or became
         say(line)
 
     try:
-        call(["--wait-for-lock", "repro", "--single-item", *flags, name], hear, settings=settings)
+        _call([["--wait-for-lock", *one] for one in commands], hear, settings=settings)
     except StepError as error:
-        raise type(error)(f"stage {name} failed: {error}") from None
+        if at == len(before):
+            raise type(error)(f"stage {name} failed: {error}") from None
+        raise TryAgain(f"dvc {' '.join(commands[at])}: {error}") from None
     return became
 
 
@@ -198,15 +217,27 @@ def call(
 
     StepError with the line that tells most where it fails, TryAgain where that may pass.
     """
+    _call([arguments], say, folder, settings)
+
+
+def _call(
+    commands: list[list[str]],
+    say: Callable[[str], None],
+    folder: Path = Path(),
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """The same of several commands, in one process: to load DVC takes longer than many a stage."""
     last = deque[str](maxlen=KEPT_LINES)
-    command, around = (
-        [sys.executable, "-P", "-m", "dvc", *arguments],
-        environment() | dict(settings or {}),
-    )
-    with leash.started(command, folder, around) as process:
+    alone = len(commands) == 1
+    told = ["-m", "dvc", *commands[0]] if alone else ["-c", LOOP, json.dumps(commands)]
+    around = environment() | dict(settings or {})
+    with leash.started([sys.executable, "-P", *told], folder, around) as process:
         assert process.stdout
         for line in (unsigned(raw.rstrip()) for raw in process.stdout):
-            if line and not line.startswith(CHATTER):
+            if line.startswith(NEXT):
+                last.clear()
+                say(line)
+            elif line and not line.startswith(CHATTER):
                 last.append(line)
                 say(line)
         code = process.wait()
@@ -264,11 +295,6 @@ def _outcome(name: str, line: str) -> str | None:
 
 def _why(reasons: list[object]) -> str:
     """Put DVC's reasons for a stage being stale into one line."""
-    parts = []
-    for reason in reasons:
-        if isinstance(reason, dict):
-            for kind, names in reason.items():
-                parts.append(f"{kind}: {', '.join(names)}")
-        else:
-            parts.append(str(reason))
-    return "; ".join(parts)
+    parts = [one.items() if isinstance(one, dict) else [(str(one), ())] for one in reasons]
+    named = [(kind, ", ".join(names)) for part in parts for kind, names in part]
+    return "; ".join(f"{kind}: {names}" if names else kind for kind, names in named)

@@ -11,17 +11,26 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from pipelines import history, pools, stages
-from pipelines.stages import Ran
+from pipelines.stages import Commands, Ran
 
 
-def run(stage: str, pool: str, flags: Sequence[str] = ()) -> Ran:
-    """Run a stage in this clone, under its pool's launcher; errors are those of `stages.run`."""
+def run(
+    stage: str,
+    pool: str,
+    flags: Sequence[str] = (),
+    around: tuple[Commands, Commands] = ((), ()),
+) -> Ran:
+    """Run a stage in this clone, under its pool's launcher; the rest is as `stages.run` has it."""
     logger = get_run_logger()
     started = time.monotonic()
     became = history.tailed(
         stage,
         lambda: stages.run(
-            stage, lambda line: logger.info("%s | %s", stage, line), flags, pools.launch(pool)
+            stage,
+            lambda line: logger.info("%s | %s", stage, line),
+            flags,
+            pools.launch(pool),
+            around,
         ),
         lambda line: logger.warning("%s | warning: %s", stage, line),
         Progress(stage).tell,
