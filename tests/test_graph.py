@@ -157,6 +157,7 @@ def test_dvc_draws_the_candidates_and_tells_their_numbers(project):
     assert '"difference"' in told.stdout
 
 
+@pytest.mark.slow
 def test_an_emptied_registry_is_filled_again(project):
     before = registered(project)
     (project / "mlflow.db").unlink()

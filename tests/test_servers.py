@@ -181,6 +181,7 @@ def up_again(up: Machine) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 def test_a_second_up_starts_only_what_died(up: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     before = up.pids()
     os.kill(before["controller"], signal.SIGKILL)

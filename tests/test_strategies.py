@@ -35,8 +35,9 @@ WRITTEN = {
     "summarisation",
     "generation",
 }  # tests/test_transfer.py, by models that can
+SELDOM = {("retrieval", "gradual"), ("retrieval", "lora")}  # they learn long
 CASES = [
-    (kind, name)
+    pytest.param(kind, name, marks=[pytest.mark.slow] * ((kind, name) in SELDOM))
     for kind in TASKS
     for name in KNOBS
     if kind not in WRITTEN
