@@ -1,5 +1,5 @@
 """An encoder that only answers, on a CPU: by OpenVINO, which fuses its graph and lays its weights
-out once, in about half of the time that torch takes layer by layer.
+out once: 1.6 times as fast for a text alone as torch is layer by layer, 1.4 times in batches.
 
 It computes in bfloat16 where torch does, and is as far from float32 as that; what it says of some
 rows is held against torch before it is taken.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from steps.transfer.loop import autocast, half, settle
 from steps.transfer.networks.encoder import Encoder, Inputs
 
-SHAPES = ((1, 1), (2, 9), (3, 40))  # rows, tokens of the first; each other has one less
+SHAPES = ((1, 1), (2, 9), (3, 40), (2, 300))  # rows, tokens of the first; each other has one less
 NEAR = {torch.bfloat16: 0.05, None: 1e-3}  # how far from torch, beside the length of all vectors
 
 
@@ -127,6 +127,8 @@ def _traceable(model: Any) -> Iterator[None]:
             model.set_attn_implementation("sdpa")
         except ValueError:  # a family that has none
             before = None
-        yield
-    if before is not None:
-        model.set_attn_implementation(before)
+        try:
+            yield
+        finally:
+            if before is not None:
+                model.set_attn_implementation(before)

@@ -23,8 +23,9 @@ from tests import projects, rig
 
 STAGES, CHAINS = 60, 4
 SLOW_STAGES, SLOW_SECONDS = 12, 20
-STEP = """import sys, time
+STEP = """import os, sys, time
 time.sleep(float(sys.argv[2]))
+os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)  # which a new clone has not
 with open(sys.argv[1], "w") as out:
     out.write(" ".join(sys.argv))
 """
