@@ -4,10 +4,12 @@
 
 Sixty trivial stages in four chains: `dvc repro` and `outplant train` in pairs, then the same graph
 by two workers through an S3 on this machine; then twelve stages of twenty seconds, by `dvc repro`,
-by one worker and by two. Prints one JSON line a result, the summary last.
+by one worker and by two. The fleets' Prefect has a PostgreSQL, where there is one here: on SQLite
+it stands still for minutes at times. Prints one JSON line a result, the summary last.
 """
 
 import argparse
+import contextlib
 import json
 import re
 import shutil
@@ -16,10 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests import projects, rig
+from tests import postgres, projects, rig
 
 STAGES, CHAINS = 60, 4
 SLOW_STAGES, SLOW_SECONDS = 12, 20
@@ -110,12 +112,12 @@ def local(here: rig.Rig, rounds: int) -> dict[str, float]:
     }
 
 
-def away(project: Path) -> dict[str, float]:
+def away(project: Path, databases: list[dict[str, str]]) -> dict[str, float]:
     """Measure fleets of two workers and of one against `dvc repro`; stages trivial and slow."""
     found: dict[str, float] = {}
     graph(project, STAGES, CHAINS, 0)
     clear(project)
-    with rig.fleet(project, cpu=2) as two:
+    with rig.fleet(project, databases[0], cpu=2) as two:
         seconds = timed(lambda: two.outplant("train", "--fleet"))
         noop = timed(lambda: two.outplant("train", "--fleet"))
         row = {"what": "fleet_trivial", "seconds_a_stage": round(seconds / STAGES, 2)}
@@ -128,7 +130,7 @@ def away(project: Path) -> dict[str, float]:
         found["fleet_of_two"] = timed(lambda: two.outplant("train", "--fleet"))
     graph(project, SLOW_STAGES, CHAINS, SLOW_SECONDS + 0.01)
     clear(project)
-    with rig.fleet(project, cpu=1) as one:
+    with rig.fleet(project, databases[1], cpu=1) as one:
         found["fleet_of_one"] = timed(lambda: one.outplant("train", "--fleet"))
     found["dvc_repro"] = repro
     rounded = {name: round(value, 1) for name, value in found.items()}
@@ -137,6 +139,18 @@ def away(project: Path) -> dict[str, float]:
         "fleet_speedup": round(repro / found["fleet_of_two"], 2),
         "fleet_speedup_over_one_worker": round(found["fleet_of_one"] / found["fleet_of_two"], 2),
     }
+
+
+@contextlib.contextmanager
+def fleets_databases() -> Iterator[list[dict[str, str]]]:
+    """Settings that give the Prefect of each fleet a PostgreSQL of its own, or nothing."""
+    if why := postgres.absent():
+        print(f"{why}; Prefect keeps its records in SQLite", file=sys.stderr)
+        yield [{}, {}]
+        return
+    with postgres.cluster() as server:
+        made = [server.copy("template1").replace("psycopg2", "asyncpg") for _ in range(2)]
+        yield [{"PREFECT_SERVER_DATABASE_CONNECTION_URL": one} for one in made]
 
 
 def main() -> None:
@@ -150,7 +164,8 @@ def main() -> None:
         here = rig.Rig(project, rig.settings(project), {})
         summary: dict[str, object] = {"what": "summary", **local(here, asked.rounds)}
         if not asked.no_fleet:
-            summary |= away(project)
+            with fleets_databases() as databases:
+                summary |= away(project, databases)
     print(json.dumps(summary))
 
 
