@@ -218,8 +218,8 @@ def check(moves: int, kills: int) -> None:
 @pytest.mark.parametrize(
     ("copy", "moves"),
     [
-        ("sqlite", 50),
-        ("postgresql", 50),
+        ("sqlite", 32),
+        ("postgresql", 32),
         pytest.param("sqlite", 200, marks=pytest.mark.slow),
         pytest.param("postgresql", 200, marks=pytest.mark.slow),
     ],

@@ -99,6 +99,7 @@ def test_stopping_ends_the_stage_with_all_that_it_started(toy: Path) -> None:
     sleeper = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     (toy / "step.py").write_text(sleeper)
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # if in a `&`
         "from pipelines import stages; stages.run('water', lambda line: print(line, flush=True))"
     )
     runner = subprocess.Popen(

@@ -19,6 +19,7 @@ from steps.transfer.loop import autocast, half, settle
 from steps.transfer.networks.encoder import Encoder, Inputs
 
 SHAPES = ((1, 1), (2, 9), (3, 40), (2, 300))  # rows, tokens of the first; each other has one less
+THREADS = torch.get_num_threads()  # as torch begins; a server may give its heads fewer later
 NEAR = {torch.bfloat16: 0.05, None: 1e-3}  # how far from torch, beside the length of all vectors
 
 
@@ -56,11 +57,11 @@ def _compiled(encoder: Encoder) -> Callable[[Inputs], Tensor]:
     with torch.inference_mode(), autocast(encoder.device):
         expected = [encoder(rows) for rows in tried]
     encoder.model.float()  # the tracer knows no autocast
-    threads, dtype = torch.get_num_threads(), half(encoder.device)
+    dtype = half(encoder.device)
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if dtype else "f32",
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": THREADS,
     }
     try:
         with _traceable(encoder.model), torch.no_grad():
